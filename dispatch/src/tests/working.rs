@@ -1,0 +1,124 @@
+//! The worker's half: order of the queue, charges and thanks.
+
+use hearth_protocol::capacity::Speed;
+use hearth_protocol::charter::PriceTable;
+use hearth_protocol::job::{Family, QuoteRequest};
+use hearth_protocol::unit::{ByteCount, Millikudos};
+
+use super::world::{CHECKPOINT, LORA, World, node};
+use crate::price::{self, Warmth};
+use crate::*;
+
+#[test]
+fn j5_the_price_is_the_tables() {
+    let demand = |width, evaluations, cards: usize| QuoteRequest {
+        job: hearth_protocol::id::JobId::from_bytes([0; 32]),
+        family: Family::Sd15,
+        width,
+        height: 512,
+        evaluations,
+        cards: vec![CHECKPOINT; cards],
+    };
+    let prices = PriceTable::DEFAULT;
+    for (width, evaluations, cards, percent, warmth, mk) in [
+        (512, 50, 1, 100, Warmth::Warm, 10_000),
+        (512, 50, 1, 100, Warmth::Cold, 10_500),
+        (512, 50, 3, 100, Warmth::Warm, 10_200),
+        (1024, 50, 1, 100, Warmth::Warm, 20_000),
+        (512, 50, 1, 33, Warmth::Warm, 3_300),
+        (520, 1, 1, 50, Warmth::Warm, 102),
+    ] {
+        let got = price::work(&prices, &demand(width, evaluations, cards), percent, warmth);
+        assert_eq!(got, Millikudos::saturating(mk), "{width} x {evaluations}");
+    }
+    assert_eq!(price::speed(&[], Family::Sd15), 200);
+    let speed = Speed {
+        family: Family::Sd15,
+        mk_per_s: 0,
+    };
+    assert_eq!(price::speed(&[speed], Family::Sd15), 1);
+}
+
+#[test]
+fn j6_standing_decides_the_queue_and_ageing_overtakes_it() {
+    let mut world = World::new(&[0, 0, 1_000, 0]);
+    let rich = Millikudos::saturating(10_000_000);
+    let poor = Millikudos::saturating(20_000);
+    world.ledger.rooms = [(node(0), rich), (node(1), rich), (node(3), poor)].into();
+    let first = world.submit(0);
+    world.run(1_000);
+    // The poor one owes most of its line already.
+    let owed = world.submit(3);
+    world.run(100);
+    let later = world.submit(1);
+    world.run(60_000);
+    assert_eq!(world.node(2).runs.len(), 3);
+    assert_eq!(world.node(2).runs[0], first);
+    assert!(world.node(2).runs.contains(&owed) && world.node(2).runs.contains(&later));
+}
+
+#[test]
+fn j6_own_jobs_come_first() {
+    let mut world = World::new(&[0, 1_000]);
+    world.submit(0);
+    world.submit(0);
+    world.run(1_000);
+    let own = world.submission();
+    let own = Submission {
+        place: Place::Local,
+        ..own
+    };
+    let own = world.submit_this(1, own);
+    world.run(30_000);
+    assert_eq!(world.node(1).runs[1], own);
+    assert_eq!(world.runs(), 3);
+}
+
+#[test]
+fn j11_seeders_are_thanked_out_of_the_fetch_part_alone() {
+    let mut world = World::new(&[0, 4_000, 0]);
+    let missing = ByteCount::new(4 << 20);
+    world.node(1).shelf.get_mut(&CHECKPOINT).unwrap().missing = missing;
+    world.run(10);
+    world.meet();
+    let job = world.submit(0);
+    world.run(20_000);
+    assert!(matches!(world.state(0, job), JobState::Finished(_)));
+    let fetch = PriceTable::DEFAULT.fetch(missing);
+    let (.., amount) = world.ledger.receipts[0];
+    assert_eq!(amount.get(), 4_500 + fetch.get());
+    let thanks: u64 = world.ledger.thanks.iter().map(|(.., mk)| mk.get()).sum();
+    assert_eq!(thanks, fetch.get());
+}
+
+#[test]
+fn j4_a_requester_never_runs_up_more_than_its_room() {
+    let mut world = World::new(&[0, 4_000]);
+    world.ledger.room = Some(Millikudos::saturating(10_000));
+    for _ in 0..8 {
+        world.submit(0);
+    }
+    world.live(60_000);
+    let owed: u64 = world.ledger.receipts.iter().map(|(.., mk)| mk.get()).sum();
+    assert!(owed <= 10_000, "{owed}");
+    assert_eq!(world.ledger.receipts.len(), 2);
+}
+
+#[test]
+fn j5_a_lora_is_charged_and_fetched_like_the_checkpoint() {
+    let mut world = World::new(&[0, 4_000]);
+    let mut submission = world.submission();
+    let one = hearth_protocol::job::Micro::ONE;
+    submission.spec.loras = vec![hearth_protocol::job::LoraUse {
+        card: LORA,
+        unet: one,
+        text: one,
+    }];
+    submission.job = submission.spec.job_id(&submission.salt);
+    let job = world.submit_this(0, submission);
+    world.run(10_000);
+    let JobState::Finished(finish) = world.state(0, job) else {
+        panic!("it is done");
+    };
+    assert_eq!(finish.amount, Millikudos::saturating(4_600));
+}

@@ -1,0 +1,178 @@
+//! A checkpoint in memory: tokenizer, text encoder, UNet, decoder and noise table, adapters merged.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use candle_core::Tensor;
+use hearth_protocol::engine::{Assets, ModelAsset};
+use hearth_protocol::job::{Compat, LoraUse};
+
+use crate::clip::{ClipConfig, ClipText};
+use crate::folder::{Folder, TEXT_ENCODER, UNET, VAE};
+use crate::load::LoadError;
+use crate::lora::{Deltas, Strength};
+use crate::modules::{AdapterNames, Part, Scope, record};
+use crate::schedule::{NoiseTable, ScheduleConfig};
+use crate::tokenizer::PromptTokenizer;
+use crate::unet::{Unet, UnetConfig};
+use crate::vae::{VaeConfig, VaeDecoder};
+use crate::warning::Warning;
+use crate::weights::Weights;
+
+/// A model ready to run.
+#[derive(Debug)]
+pub(crate) struct Checkpoint {
+    tokenizer: PromptTokenizer,
+    text: ClipText,
+    pub(crate) unet: Unet,
+    pub(crate) vae: VaeDecoder,
+    /// Pixels a latent covers in each direction.
+    pub(crate) factor: usize,
+    pub(crate) noise: NoiseTable,
+    /// What a person should know about the adapters.
+    pub(crate) warnings: Vec<Warning>,
+}
+
+impl Checkpoint {
+    /// Loads a diffusers folder with its adapters merged in.
+    pub(crate) fn load(assets: &Assets, uses: &[LoraUse]) -> Result<Self, LoadError> {
+        let folder = Folder(&assets.checkpoint.files);
+        let clip_config: ClipConfig = folder.required(TEXT_ENCODER.config)?;
+        let unet_config: UnetConfig = folder.required(UNET.config)?;
+        let vae_config: VaeConfig = folder.required(VAE.config)?;
+        check_agreement(&clip_config, &unet_config)?;
+        let schedule: ScheduleConfig = folder
+            .config("scheduler/scheduler_config.json")?
+            .unwrap_or_default();
+        let noise = NoiseTable::new(&schedule)?;
+        let tokenizer = PromptTokenizer::load(folder, clip_config.max_position_embeddings)?;
+        let (deltas, warnings) = adapters(&assets.loras, uses, &clip_config, &unet_config)?;
+
+        let mut weights = Weights::open(
+            TEXT_ENCODER.name,
+            &folder.weights(&TEXT_ENCODER)?,
+            deltas.text,
+        )?;
+        let text = ClipText::new(&clip_config, Scope::root(&mut weights))?;
+        let mut weights = Weights::open(UNET.name, &folder.weights(&UNET)?, deltas.unet)?;
+        let unet = Unet::new(&unet_config, Scope::root(&mut weights))?;
+        let mut weights = Weights::open(VAE.name, &folder.weights(&VAE)?, BTreeMap::new())?;
+        let vae = VaeDecoder::new(&vae_config, Scope::root(&mut weights))?;
+        let factor = vae_config.factor();
+        Ok(Self {
+            tokenizer,
+            text,
+            unet,
+            vae,
+            factor,
+            noise,
+            warnings,
+        })
+    }
+
+    /// Returns the windows of token ids a prompt becomes.
+    pub(crate) fn tokens(&self, prompt: &str, compat: Compat) -> Result<Vec<Vec<u32>>, LoadError> {
+        self.tokenizer
+            .encode(prompt, compat)
+            .map(|tokens| tokens.windows)
+    }
+
+    /// Returns the vectors of prompt and negative, both `[1, tokens, channels]` of one length.
+    pub(crate) fn encode_prompts(
+        &self,
+        prompts: [&str; 2],
+        compat: Compat,
+        warnings: &mut Vec<Warning>,
+    ) -> Result<[Tensor; 2], LoadError> {
+        let mut windows = Vec::new();
+        for prompt in prompts {
+            let tokens = self.tokenizer.encode(prompt, compat)?;
+            if tokens.dropped > 0 {
+                warnings.push(Warning::PromptCut {
+                    dropped: tokens.dropped,
+                });
+            }
+            windows.push(tokens.windows);
+        }
+        let longest = windows.iter().map(Vec::len).max().unwrap_or(1);
+        let encode = |mut windows: Vec<Vec<u32>>| {
+            windows.resize(longest, self.tokenizer.empty_window());
+            let parts: candle_core::Result<Vec<_>> =
+                windows.iter().map(|ids| self.text.encode(ids)).collect();
+            Tensor::cat(&parts?, 1)
+        };
+        let negative = windows.pop().unwrap_or_default();
+        let positive = windows.pop().unwrap_or_default();
+        Ok([encode(positive)?, encode(negative)?])
+    }
+}
+
+/// Checks that a folder would load: every configuration understood, every weight there and in shape.
+/// Reads headers and configurations, no weights.
+pub(crate) fn check(folder: Folder<'_>) -> Result<(), LoadError> {
+    let clip: ClipConfig = folder.required(TEXT_ENCODER.config)?;
+    let unet: UnetConfig = folder.required(UNET.config)?;
+    let vae: VaeConfig = folder.required(VAE.config)?;
+    check_agreement(&clip, &unet)?;
+    let schedule: ScheduleConfig = folder
+        .config("scheduler/scheduler_config.json")?
+        .unwrap_or_default();
+    NoiseTable::new(&schedule)?;
+    PromptTokenizer::load(folder, clip.max_position_embeddings)?;
+    let parts = [
+        (&TEXT_ENCODER, record(|scope| ClipText::new(&clip, scope))?),
+        (&UNET, record(|scope| Unet::new(&unet, scope))?),
+        (&VAE, record(|scope| VaeDecoder::new(&vae, scope))?),
+    ];
+    for (part, modules) in parts {
+        Weights::open(part.name, &folder.weights(part)?, BTreeMap::new())?.check(&modules)?;
+    }
+    Ok(())
+}
+
+fn check_agreement(clip: &ClipConfig, unet: &UnetConfig) -> Result<(), LoadError> {
+    if clip.hidden_size == unet.cross_attention_dim {
+        return Ok(());
+    }
+    let what = format!(
+        "it listens to vectors of {}, the text encoder gives {}",
+        unet.cross_attention_dim, clip.hidden_size
+    );
+    Err(LoadError::Unsupported { part: "unet", what })
+}
+
+fn adapters(
+    assets: &[ModelAsset],
+    uses: &[LoraUse],
+    clip: &ClipConfig,
+    unet: &UnetConfig,
+) -> Result<(Deltas, Vec<Warning>), LoadError> {
+    let mut deltas = Deltas::default();
+    let mut warnings = Vec::new();
+    if uses.is_empty() {
+        return Ok((deltas, warnings));
+    }
+    let mut names = AdapterNames::default();
+    names.add(Part::Unet, record(|scope| Unet::new(unet, scope))?);
+    names.add(Part::Text, record(|scope| ClipText::new(clip, scope))?);
+    for (asset, lora) in assets.iter().zip(uses) {
+        let strength = Strength {
+            unet: lora.unet.value(),
+            text: lora.text.value(),
+        };
+        for file in asset
+            .files
+            .iter()
+            .filter(|file| file.name.ends_with(".safetensors"))
+        {
+            let keys = deltas.add_file(Path::new(&file.path), &names, strength)?;
+            if !keys.is_empty() {
+                warnings.push(Warning::UnmatchedKeys {
+                    lora: asset.title.clone(),
+                    keys,
+                });
+            }
+        }
+    }
+    Ok((deltas, warnings))
+}

@@ -1,0 +1,232 @@
+//! The canonical module table: which layers an architecture has, by name, for any configuration.
+//!
+//! A model is built by walking a [`Scope`] that hands out weights by path and shape. Built over real
+//! files it loads ([`crate::weights`]); built over a [`Recorder`] it lists its modules without
+//! touching a file. So loading, the names adapters use, folder checks and the tiny model's writer
+//! all come from the one walk and cannot disagree.
+
+use std::collections::BTreeMap;
+
+use candle_core::{DType, Device, Tensor};
+
+use crate::load::LoadError;
+
+/// What a module's weight does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// `[out, in]`, or a 1x1 convolution's `[out, in, 1, 1]`.
+    Linear,
+    /// `[out, in, k, k]`.
+    Conv,
+    /// Scale and shift of a normalisation.
+    Norm,
+    /// A table of vectors.
+    Embedding,
+}
+
+/// A layer with weights.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Module {
+    /// Path in diffusers' (or transformers') dotted notation, without a part's prefix.
+    pub(crate) path: String,
+    pub(crate) kind: Kind,
+    /// Shape of `weight`.
+    pub(crate) shape: Vec<usize>,
+    /// Whether there is a `bias` of the first dimension's length.
+    pub(crate) bias: Bias,
+}
+
+/// Whether a module has a bias.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bias {
+    Present,
+    Absent,
+}
+
+impl Module {
+    /// Returns whether an adapter may change it.
+    pub(crate) fn adaptable(&self) -> bool {
+        matches!(self.kind, Kind::Linear | Kind::Conv)
+    }
+}
+
+/// Where a model's weights come from.
+pub(crate) trait Source {
+    /// Returns a module's weight, and its bias as zeros where it has none.
+    fn module(&mut self, module: Module) -> Result<(Tensor, Tensor), LoadError>;
+}
+
+/// A place in the tree of modules.
+pub(crate) struct Scope<'a> {
+    source: &'a mut dyn Source,
+    path: String,
+}
+
+impl<'a> Scope<'a> {
+    pub(crate) fn root(source: &'a mut dyn Source) -> Self {
+        Self {
+            source,
+            path: String::new(),
+        }
+    }
+
+    /// Returns the scope `name` (dots allowed) below this one.
+    pub(crate) fn at(&mut self, name: impl AsRef<str>) -> Scope<'_> {
+        let path = match self.path.as_str() {
+            "" => name.as_ref().to_owned(),
+            path => format!("{path}.{}", name.as_ref()),
+        };
+        Scope {
+            source: self.source,
+            path,
+        }
+    }
+
+    /// Returns weight and bias of the module at this very path.
+    pub(crate) fn module(
+        &mut self,
+        kind: Kind,
+        shape: &[usize],
+        bias: Bias,
+    ) -> Result<(Tensor, Tensor), LoadError> {
+        let module = Module {
+            path: self.path.clone(),
+            kind,
+            shape: shape.to_vec(),
+            bias,
+        };
+        self.source.module(module)
+    }
+}
+
+/// A source that notes what is asked for and gives zeros that take no memory.
+#[derive(Debug, Default)]
+pub(crate) struct Recorder {
+    modules: Vec<Module>,
+}
+
+impl Source for Recorder {
+    fn module(&mut self, module: Module) -> Result<(Tensor, Tensor), LoadError> {
+        let zeros = Tensor::zeros((), DType::F32, &Device::Cpu)?;
+        let weight = zeros.broadcast_as(module.shape.as_slice())?;
+        let bias = zeros.broadcast_as(module.shape[0])?;
+        self.modules.push(module);
+        Ok((weight, bias))
+    }
+}
+
+/// Lists the modules that `build` asks for.
+pub(crate) fn record<T>(
+    build: impl FnOnce(Scope<'_>) -> Result<T, LoadError>,
+) -> Result<Vec<Module>, LoadError> {
+    let mut recorder = Recorder::default();
+    build(Scope::root(&mut recorder))?;
+    Ok(recorder.modules)
+}
+
+/// A part of a model that adapters name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Part {
+    Unet,
+    Text,
+}
+
+/// Finds an adapter's module by any of the names the tools of the field give it.
+#[derive(Debug, Default)]
+pub(crate) struct AdapterNames {
+    by_name: BTreeMap<String, (Part, Module)>,
+}
+
+impl AdapterNames {
+    /// Adds a part's adaptable modules under kohya's, diffusers' and PEFT's names.
+    pub(crate) fn add(&mut self, part: Part, modules: Vec<Module>) {
+        for module in modules.into_iter().filter(Module::adaptable) {
+            for name in names(part, &module.path) {
+                self.by_name.insert(name, (part, module.clone()));
+            }
+        }
+    }
+
+    /// Returns the module of a name without its `.lora_down.weight`-like ending.
+    pub(crate) fn find(&self, name: &str) -> Option<&(Part, Module)> {
+        self.by_name.get(name)
+    }
+}
+
+fn names(part: Part, path: &str) -> Vec<String> {
+    let flat = path.replace('.', "_");
+    match part {
+        Part::Unet => vec![
+            format!("lora_unet_{flat}"),
+            format!("unet.{path}"),
+            format!("base_model.model.{path}"),
+            path.to_owned(),
+        ],
+        Part::Text => vec![
+            format!("lora_te_text_model_{flat}"),
+            format!("lora_te1_text_model_{flat}"),
+            format!("text_encoder.text_model.{path}"),
+            format!("text_encoder.{path}"),
+            format!("base_model.model.text_model.{path}"),
+            format!("text_model.{path}"),
+        ],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clip::{ClipConfig, ClipText};
+    use crate::unet::{Unet, UnetConfig};
+
+    #[test]
+    fn stable_diffusion_1_has_the_modules_kohya_trains() {
+        // Attention and feed-forward layers with their projections: 192 in the UNet, 72 in CLIP-L.
+        let unet = record(|scope| Unet::new(&UnetConfig::stable_diffusion_1(), scope)).unwrap();
+        let trained = |m: &&Module| m.adaptable() && m.path.contains("attentions");
+        assert_eq!(unet.iter().filter(trained).count(), 192);
+        let text = record(|scope| ClipText::new(&ClipConfig::clip_l(), scope)).unwrap();
+        assert_eq!(text.iter().filter(|m| m.adaptable()).count(), 72);
+        let parameters: usize = unet.iter().map(count).sum();
+        assert_eq!(parameters, 859_520_964);
+    }
+
+    fn count(module: &Module) -> usize {
+        let bias = if module.bias == Bias::Present {
+            module.shape[0]
+        } else {
+            0
+        };
+        module.shape.iter().product::<usize>() + bias
+    }
+
+    #[test]
+    fn module_is_found_by_every_tools_name() {
+        let mut names = AdapterNames::default();
+        let config = UnetConfig::stable_diffusion_1();
+        names.add(
+            Part::Unet,
+            record(|scope| Unet::new(&config, scope)).unwrap(),
+        );
+        let config = ClipConfig::clip_l();
+        names.add(
+            Part::Text,
+            record(|scope| ClipText::new(&config, scope)).unwrap(),
+        );
+        let to_q = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q";
+        for name in [
+            "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q".to_owned(),
+            format!("unet.{to_q}"),
+            format!("base_model.model.{to_q}"),
+        ] {
+            assert_eq!(names.find(&name).unwrap().1.path, to_q);
+        }
+        let name = "lora_te_text_model_encoder_layers_11_mlp_fc2";
+        assert_eq!(names.find(name).unwrap().0, Part::Text);
+        assert!(
+            names
+                .find("lora_unet_down_blocks_0_resnets_0_norm1")
+                .is_none()
+        );
+    }
+}

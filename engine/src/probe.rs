@@ -1,0 +1,100 @@
+//! Looks inside a model: the values between a prompt and a picture, for comparison with other programs.
+//!
+//! [`crate::run`] is the way to draw; this is how the tests hold every part of it against diffusers.
+
+use candle_core::{Device, Tensor};
+use hearth_protocol::engine::Assets;
+use hearth_protocol::job::{Compat, JobSpec, NoiseSchedule, Rng};
+
+use crate::checkpoint::Checkpoint;
+use crate::load::LoadError;
+use crate::schedule::{NoiseTable, ScheduleConfig};
+use crate::warning::Warning;
+use crate::{RunError, noise};
+
+/// A tensor's dimensions and values, outermost first.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Values {
+    /// Its dimensions.
+    pub shape: Vec<usize>,
+    /// Its values.
+    pub values: Vec<f32>,
+}
+
+impl Values {
+    fn of(tensor: &Tensor) -> Result<Self, RunError> {
+        Ok(Self {
+            shape: tensor.dims().to_vec(),
+            values: tensor.flatten_all()?.to_vec1()?,
+        })
+    }
+
+    fn tensor(&self) -> Result<Tensor, RunError> {
+        Ok(Tensor::from_slice(
+            &self.values,
+            self.shape.as_slice(),
+            &Device::Cpu,
+        )?)
+    }
+}
+
+/// A loaded model whose parts can be run one by one.
+#[derive(Debug)]
+pub struct Probe(Checkpoint);
+
+impl Probe {
+    /// Loads a job's model with its adapters merged in.
+    pub fn load(spec: &JobSpec, assets: &Assets) -> Result<Self, LoadError> {
+        Checkpoint::load(assets, &spec.loras).map(Self)
+    }
+
+    /// Returns what a person should know about the adapters.
+    pub fn warnings(&self) -> &[Warning] {
+        &self.0.warnings
+    }
+
+    /// Returns the token ids of a prompt, framed and padded.
+    pub fn tokens(&self, prompt: &str, compat: Compat) -> Result<Vec<Vec<u32>>, LoadError> {
+        self.0.tokens(prompt, compat)
+    }
+
+    /// Returns the vectors of a prompt, `[1, tokens, channels]`.
+    pub fn text(&self, prompt: &str, compat: Compat) -> Result<Values, RunError> {
+        let [positive, _] = self
+            .0
+            .encode_prompts([prompt, ""], compat, &mut Vec::new())?;
+        Values::of(&positive)
+    }
+
+    /// Returns the network's prediction for latents `[batch, 4, height, width]`.
+    pub fn unet(&self, latents: &Values, timestep: f64, text: &Values) -> Result<Values, RunError> {
+        let (latents, text) = (latents.tensor()?, text.tensor()?);
+        Values::of(&self.0.unet.forward(&latents, timestep, &text)?)
+    }
+
+    /// Returns the pixels of latents, `[batch, 3, height, width]`, nominally in -1..=1.
+    pub fn decode(&self, latents: &Values) -> Result<Values, RunError> {
+        Values::of(&self.0.vae.decode(&latents.tensor()?)?)
+    }
+}
+
+/// Returns the first `count` values a generator draws from a seed.
+pub fn noise(rng: Rng, seed: u64, count: usize) -> Vec<f32> {
+    noise::normal(rng, seed, count)
+}
+
+/// Returns noise levels and timesteps of a schedule under a `scheduler_config.json`.
+pub fn schedule(
+    config: &str,
+    schedule: NoiseSchedule,
+    compat: Compat,
+    steps: usize,
+) -> Result<(Vec<f64>, Vec<f64>), LoadError> {
+    let config: ScheduleConfig =
+        serde_json::from_str(config).map_err(|source| LoadError::Config {
+            path: "scheduler_config.json".into(),
+            source,
+        })?;
+    let plan = NoiseTable::new(&config)?.plan(schedule, compat, steps.max(1));
+    Ok((plan.sigmas, plan.timesteps))
+}

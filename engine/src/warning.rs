@@ -1,0 +1,50 @@
+//! Things that did not stop a run but that a person should know.
+
+use std::fmt;
+
+/// Most unmatched keys spelled out in one warning.
+const KEYS_SHOWN: usize = 3;
+
+/// Something a run did otherwise than asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Warning {
+    /// The prompt was longer than the text encoder takes and was cut.
+    PromptCut {
+        /// Tokens left out.
+        dropped: usize,
+    },
+    /// Keys of an adapter had no place in the checkpoint and had no effect.
+    UnmatchedKeys {
+        /// The adapter's title.
+        lora: String,
+        /// The keys.
+        keys: Vec<String>,
+    },
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PromptCut { dropped } => {
+                write!(
+                    f,
+                    "the prompt is too long: its last {dropped} tokens were left out"
+                )
+            }
+            Self::UnmatchedKeys { lora, keys } => {
+                let shown = keys
+                    .iter()
+                    .take(KEYS_SHOWN)
+                    .cloned()
+                    .collect::<Vec<_>>()
+                    .join(", ");
+                let more = if keys.len() > KEYS_SHOWN { ", ..." } else { "" };
+                write!(
+                    f,
+                    "LoRA {lora}: {} keys had no effect: {shown}{more}",
+                    keys.len()
+                )
+            }
+        }
+    }
+}

@@ -1,0 +1,340 @@
+//! What people and other rooms ask the book.
+
+use std::collections::BTreeSet;
+
+use hearth_protocol::charter::Charter;
+use hearth_protocol::entry::{Body, Entry};
+use hearth_protocol::id::{Commitment, CommonsId, EntryHash, NodeId};
+use hearth_protocol::unit::{Balance, Millikudos, Seq, Timestamp};
+use hearth_protocol::wire::{ForkProof, Head};
+
+use super::Book;
+use crate::chain::{self, Scrutiny, Stored, Want};
+use crate::order::OrderView;
+use crate::rejection::Rejection;
+use crate::standing::{NoEffect, Standing};
+use crate::transfer::Transfer;
+
+impl Book {
+    /// Returns the charter.
+    pub const fn charter(&self) -> &Charter {
+        &self.charter
+    }
+
+    /// Returns the commons' name.
+    pub const fn commons(&self) -> CommonsId {
+        self.commons
+    }
+
+    /// Returns the number of stored entries.
+    pub fn len(&self) -> usize {
+        self.chains.len()
+    }
+
+    /// Returns whether nothing is stored.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Returns the number of entries held back because they are dated ahead of the clock.
+    pub fn deferred_len(&self) -> usize {
+        self.deferred.len()
+    }
+
+    /// Returns a stored entry.
+    pub fn entry(&self, hash: &EntryHash) -> Option<&Entry> {
+        self.chains.stored(hash).map(|stored| &stored.entry)
+    }
+
+    /// Returns whether an entry is stored.
+    pub fn contains(&self, hash: &EntryHash) -> bool {
+        self.chains.stored(hash).is_some()
+    }
+
+    /// Returns all stored entries, chain by chain, each in order of place.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.chains.in_order().map(|stored| &stored.entry)
+    }
+
+    /// Returns the node's balance: all effective moves.
+    pub fn balance(&self, node: &NodeId) -> Balance {
+        self.accounts.balance(node)
+    }
+
+    /// Returns the part of the balance that was earned and is not accepted: un-acked or disputed.
+    pub fn pending(&self, node: &NodeId) -> Balance {
+        self.accounts.pending(node)
+    }
+
+    /// Returns the balance less what is pending.
+    pub fn spendable(&self, node: &NodeId) -> Balance {
+        Balance::from_mk(self.balance(node).mk() - self.pending(node).mk())
+    }
+
+    /// Returns the balance of every node that ever had a move; they sum to zero.
+    pub fn balances(&self) -> Vec<(NodeId, Balance)> {
+        self.accounts.balances().collect()
+    }
+
+    /// Returns whether the node joined with effect and has not left.
+    pub fn is_member(&self, node: &NodeId) -> bool {
+        self.members.has_joined(node) && !self.rules().has_left(node, Seq::new(u64::MAX))
+    }
+
+    /// Returns every member in order of name.
+    pub fn members(&self) -> Vec<NodeId> {
+        let joined = self.members.joined();
+        joined
+            .filter(|node| self.is_member(node))
+            .copied()
+            .collect()
+    }
+
+    /// Returns what `from` lets `to` owe it: its latest word, else the charter's. Zero when `to`
+    /// is no member, forked, or `from` itself.
+    pub fn line(&self, from: &NodeId, to: &NodeId) -> Millikudos {
+        if from == to || !self.is_member(to) || self.is_forked(to) {
+            return Millikudos::ZERO;
+        }
+        let said = self.lines.latest(*from, *to, &self.rules());
+        said.map_or(self.charter.member_line, |(_, limit)| limit)
+    }
+
+    /// Returns what the provider stands to lose to the requester: its charges and the
+    /// requester's open holds with it, less the requester's accepted work for it and its own
+    /// transfers to the requester. Negative when the requester did more. A requester's transfers
+    /// do not lower it: they are paid in the very debt that is in question.
+    pub fn exposure(&self, provider: &NodeId, requester: &NodeId) -> Balance {
+        self.accounts.exposure(*provider, *requester)
+    }
+
+    /// Returns an order; `None` while its own entry is missing.
+    pub fn order(&self, hash: &EntryHash) -> Option<OrderView> {
+        self.orders.view(hash)
+    }
+
+    /// Returns every order.
+    pub fn orders(&self) -> impl Iterator<Item = OrderView> {
+        self.orders.views()
+    }
+
+    /// Returns the orders the node placed or took, in no order that means anything.
+    pub fn orders_of(&self, node: &NodeId) -> impl Iterator<Item = OrderView> {
+        self.orders.of_party(node)
+    }
+
+    /// Returns the orders of the node that are held.
+    pub fn open_orders_by(&self, requester: &NodeId) -> Vec<OrderView> {
+        self.orders.open_by(requester).collect()
+    }
+
+    /// Returns the held orders that the node may charge.
+    pub fn open_orders_at(&self, provider: &NodeId) -> Vec<OrderView> {
+        self.orders.open_at(provider).collect()
+    }
+
+    /// Returns the settled orders whose receipt the node has said nothing about.
+    pub fn receipts_unacked_by(&self, requester: &NodeId) -> Vec<OrderView> {
+        self.orders.unacked_by(requester).collect()
+    }
+
+    /// Returns all orders the requester placed for one job: at most one receipt among them is
+    /// ever undisputed, so a provider looks before it starts.
+    pub fn orders_of_job(&self, requester: &NodeId, job: &Commitment) -> Vec<OrderView> {
+        self.orders.of_job(*requester, *job)
+    }
+
+    /// Returns the effective transfers the node has part in.
+    pub(crate) fn transfers_of(
+        &self,
+        node: &NodeId,
+    ) -> impl Iterator<Item = (&EntryHash, &Transfer)> {
+        self.transfers.of(node)
+    }
+
+    /// Returns whether the author is known to have forked.
+    pub fn is_forked(&self, author: &NodeId) -> bool {
+        self.chains.fork(author).is_some()
+    }
+
+    /// Returns the proof that an author forked.
+    pub fn fork(&self, author: &NodeId) -> Option<&ForkProof> {
+        self.chains.fork(author)
+    }
+
+    /// Returns every fork proof, in order of author.
+    pub fn forks(&self) -> impl Iterator<Item = &ForkProof> {
+        self.chains.forks().map(|(_, proof)| proof)
+    }
+
+    /// Returns the newest entry of the author's chain, before any fork.
+    pub fn head(&self, author: &NodeId) -> Option<Head> {
+        self.chains.tip(author)
+    }
+
+    /// Returns the date of an entry.
+    pub fn date(&self, hash: &EntryHash) -> Option<Timestamp> {
+        self.chains.stored(hash).map(|stored| stored.header().time)
+    }
+
+    /// Returns the heads of every chain that is passed on, in order of author. A forked author
+    /// has its last entry before the fork and every later order that a receipt makes count.
+    pub fn heads(&self) -> Vec<Head> {
+        let mut heads = Vec::new();
+        for author in self.members.joined() {
+            heads.extend(self.chains.tip(author));
+            for hash in self.orders.rescued(author) {
+                if let Some(stored) = self.chains.stored(&hash) {
+                    let (author, seq) = (*author, stored.header().seq);
+                    heads.push(Head { author, seq, hash });
+                }
+            }
+        }
+        heads.sort_unstable();
+        heads
+    }
+
+    /// Returns up to `max` entries of a chain from a place on, in order. Empty for a chain that
+    /// is not passed on; past a fork only the orders that count and what leads to them.
+    pub fn suffix(&self, author: &NodeId, from: Seq, max: usize) -> Vec<Entry> {
+        if !self.members.has_joined(author) {
+            return Vec::new();
+        }
+        let kept = if self.is_forked(author) {
+            let rescued = self.orders.rescued(author);
+            self.chains.ancestry(author, &rescued)
+        } else {
+            BTreeSet::new()
+        };
+        self.chains.suffix(author, from, max, &kept)
+    }
+
+    /// Returns what to ask a peer for that named these heads.
+    pub fn missing(&self, theirs: &[Head]) -> Vec<Want> {
+        let mut wants: Vec<Want> = theirs
+            .iter()
+            .filter_map(|head| self.chains.want(head))
+            .collect();
+        wants.sort_unstable();
+        wants.dedup_by_key(|want| want.author);
+        wants
+    }
+
+    /// Returns what a peer that named all of its heads lacks, to be sent with
+    /// [`suffix`](Self::suffix).
+    pub fn offers(&self, theirs: &[Head]) -> Vec<Want> {
+        let known: BTreeSet<EntryHash> = theirs.iter().map(|head| head.hash).collect();
+        let mut offers = Vec::new();
+        for head in self.heads() {
+            if known.contains(&head.hash) {
+                continue;
+            }
+            let author = head.author;
+            let theirs = theirs.iter().filter(|their| their.author == author);
+            let from = match theirs.map(|their| their.seq).max() {
+                // They are ahead, or on another branch: they ask, or we do.
+                Some(seq) if seq >= head.seq => continue,
+                Some(seq) => seq.next().unwrap_or(seq),
+                None => Seq::FIRST,
+            };
+            offers.push(Want { author, from });
+        }
+        offers.sort_unstable();
+        offers.dedup_by_key(|offer| offer.author);
+        offers
+    }
+
+    /// Says what a join would do, without taking it in.
+    ///
+    /// # Errors
+    /// [`Rejection`] when it is not the valid start of a chain of this commons.
+    pub fn preview_join(&self, entry: &Entry) -> Result<Standing, Rejection> {
+        match chain::check(entry, self.commons, Scrutiny::Full)? {
+            Some(Body::Join { invite }) => {
+                let header = entry.header.trusted();
+                Ok(self.preview(entry.hash(), header, invite.as_ref()))
+            }
+            Some(_) | None => Err(Rejection::NotJoin),
+        }
+    }
+
+    /// Says what a stored entry does; `None` when it is not stored.
+    pub fn standing(&self, hash: &EntryHash) -> Option<Standing> {
+        let stored = self.chains.stored(hash)?;
+        let Some(body) = stored.body().filter(|_| !stored.frozen) else {
+            return Some(Standing::Without(NoEffect::Frozen));
+        };
+        Some(self.standing_of(hash, stored, &body))
+    }
+
+    fn standing_of(&self, hash: &EntryHash, stored: &Stored, body: &Body) -> Standing {
+        let header = stored.header();
+        let (author, seq, time) = (header.author, header.seq, header.time);
+        let rules = self.rules();
+        match (body, rules.author(&author, seq)) {
+            (Body::Join { .. }, _) => return self.members.standing(hash),
+            (Body::Order { .. }, _) => return self.orders.standing_of_order(hash),
+            (_, Some(reason)) => return Standing::Without(reason),
+            (_, None) => {}
+        }
+        match body {
+            Body::Receipt { order, amount, .. } => {
+                let at = (author, seq, *hash);
+                self.target(order, |body| matches!(body, Body::Order { .. }))
+                    .unwrap_or_else(|| self.orders.standing_of_receipt(at, order, *amount, time))
+            }
+            Body::Void { order, .. } => self
+                .target(order, |body| matches!(body, Body::Order { .. }))
+                .unwrap_or_else(|| self.orders.standing_of_void(author, order, time)),
+            Body::Ack { receipt, .. } => self
+                .target(receipt, |body| matches!(body, Body::Receipt { .. }))
+                .unwrap_or_else(|| self.orders.standing_of_ack(author, hash, receipt, &rules)),
+            Body::Transfer { .. } => self
+                .transfers
+                .standing(hash, &rules)
+                .unwrap_or(Standing::Without(NoEffect::Frozen)),
+            Body::Trust { peer, .. } => self.standing_of_trust(hash, author, *peer, seq),
+            Body::Leave => match self.members.left(&author) {
+                Some(first) if first < seq => Standing::Without(NoEffect::Left),
+                Some(_) | None => Standing::Effective,
+            },
+            Body::Join { .. } | Body::Order { .. } => Standing::Effective,
+        }
+    }
+
+    fn standing_of_trust(
+        &self,
+        hash: &EntryHash,
+        author: NodeId,
+        peer: NodeId,
+        seq: Seq,
+    ) -> Standing {
+        let rules = self.rules();
+        if author == peer {
+            Standing::Without(NoEffect::Oneself)
+        } else if rules.has_left(&author, seq) {
+            Standing::Without(NoEffect::Left)
+        } else if self
+            .lines
+            .latest(author, peer, &rules)
+            .map(|(last, _)| last)
+            != Some(*hash)
+        {
+            Standing::Without(NoEffect::Superseded)
+        } else if !self.members.has_joined(&peer) {
+            Standing::Waiting(crate::Wait::Counterparty)
+        } else {
+            Standing::Effective
+        }
+    }
+
+    /// Returns a standing when what an entry names has arrived and is of another kind.
+    fn target(&self, hash: &EntryHash, is_kind: impl Fn(&Body) -> bool) -> Option<Standing> {
+        let stored = self.chains.stored(hash)?;
+        if stored.frozen {
+            return Some(Standing::Without(NoEffect::TargetWithout));
+        }
+        let is_wrong = !stored.body().is_some_and(|body| is_kind(&body));
+        is_wrong.then_some(Standing::Without(NoEffect::WrongTarget))
+    }
+}

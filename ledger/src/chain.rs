@@ -1,0 +1,327 @@
+//! The first layer: entries that are valid parts of chains, branches side by side.
+//!
+//! Decides by the entry, its predecessor and the commons alone, so every node decides alike.
+//! Keeps every entry by hash and every chain as a tree of places; knows forks, knows nothing of
+//! what entries do.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hearth_protocol::entry::{Body, Entry, Header, NO_PREV, VERSION};
+use hearth_protocol::id::{CommonsId, EntryHash, NodeId};
+use hearth_protocol::limits;
+use hearth_protocol::sign::Signed;
+use hearth_protocol::unit::{Seq, Timestamp};
+use hearth_protocol::wire::{ForkProof, Head};
+
+use crate::fork;
+use crate::rejection::Rejection;
+
+/// An entry of a chain, and whether an unknown version at or before it stops its effect.
+#[derive(Debug, Clone)]
+pub(crate) struct Stored {
+    pub(crate) entry: Entry,
+    pub(crate) frozen: bool,
+}
+
+impl Stored {
+    pub(crate) fn header(&self) -> &Header {
+        self.entry.header.trusted()
+    }
+
+    /// Returns the body; `None` when the version is unknown.
+    pub(crate) fn body(&self) -> Option<Body> {
+        if self.header().version == VERSION {
+            self.entry.decode_body().ok()
+        } else {
+            None
+        }
+    }
+}
+
+/// A chain to ask a peer for, from a place on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Want {
+    /// Whose chain.
+    pub author: NodeId,
+    /// From which place on.
+    pub from: Seq,
+}
+
+/// Whether signatures are checked or were checked when the entry was first stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scrutiny {
+    Full,
+    Replay,
+}
+
+/// How an entry fits what is stored.
+#[derive(Debug)]
+pub(crate) enum Fit {
+    Next { frozen: bool },
+    Gap { have: Option<Seq> },
+    Refused(Rejection),
+}
+
+#[derive(Debug, Clone, Default)]
+struct Chain {
+    places: BTreeSet<(Seq, EntryHash)>,
+    fork: Option<ForkProof>,
+    clock: Option<Timestamp>,
+    past_fork: usize,
+}
+
+impl Chain {
+    fn fork_seq(&self) -> Option<Seq> {
+        self.fork.as_ref().map(|proof| proof.left.trusted().seq)
+    }
+
+    fn is_live(&self, seq: Seq) -> bool {
+        self.fork_seq().is_none_or(|fork| seq < fork)
+    }
+
+    fn tip(&self) -> Option<(Seq, EntryHash)> {
+        match self.fork_seq() {
+            None => self.places.last().copied(),
+            Some(fork) => self.places.range(..(fork, NO_PREV)).next_back().copied(),
+        }
+    }
+}
+
+/// Every stored chain of one commons.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Chains {
+    entries: BTreeMap<EntryHash, Stored>,
+    chains: BTreeMap<NodeId, Chain>,
+}
+
+/// Checks what needs no other entry; returns the body of a known version.
+pub(crate) fn check(
+    entry: &Entry,
+    commons: CommonsId,
+    scrutiny: Scrutiny,
+) -> Result<Option<Body>, Rejection> {
+    let header = entry.header.trusted();
+    if header.commons != commons {
+        return Err(Rejection::OtherCommons);
+    }
+    if entry.body.len() > limits::BODY_LEN_MAX {
+        let got = entry.body.len();
+        return Err(Rejection::BodyTooLong { got });
+    }
+    if !entry.body_matches() {
+        return Err(Rejection::BodyHash);
+    }
+    if (header.seq == Seq::FIRST) != (header.prev == NO_PREV) {
+        return Err(Rejection::Seq);
+    }
+    let body = if header.version == VERSION {
+        let body = entry.decode_body().map_err(|_| Rejection::BodyMalformed)?;
+        match (&body, header.seq == Seq::FIRST) {
+            (Body::Join { .. }, false) => return Err(Rejection::JoinMisplaced),
+            (Body::Join { .. }, true) => {}
+            (_, true) => return Err(Rejection::NotJoin),
+            (_, false) => {}
+        }
+        Some(body)
+    } else {
+        None
+    };
+    match scrutiny {
+        Scrutiny::Full => entry.header.verify().map_err(Rejection::Signature)?,
+        Scrutiny::Replay => header,
+    };
+    Ok(body)
+}
+
+impl Chains {
+    pub(crate) fn stored(&self, hash: &EntryHash) -> Option<&Stored> {
+        self.entries.get(hash)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Returns all entries, chain by chain, each in order of place.
+    pub(crate) fn in_order(&self) -> impl Iterator<Item = &Stored> {
+        self.chains
+            .values()
+            .flat_map(|chain| chain.places.iter())
+            .filter_map(|(_, hash)| self.entries.get(hash))
+    }
+
+    pub(crate) fn len_of(&self, author: &NodeId) -> usize {
+        self.chains.get(author).map_or(0, |c| c.places.len())
+    }
+
+    pub(crate) fn past_fork_len(&self, author: &NodeId) -> usize {
+        self.chains.get(author).map_or(0, |c| c.past_fork)
+    }
+
+    /// Returns whether the place lies before any fork of its author.
+    pub(crate) fn is_live(&self, author: &NodeId, seq: Seq) -> bool {
+        self.chains.get(author).is_none_or(|c| c.is_live(seq))
+    }
+
+    /// Returns the date of the author's last entry that is live and not frozen.
+    pub(crate) fn clock(&self, author: &NodeId) -> Option<Timestamp> {
+        self.chains.get(author).and_then(|c| c.clock)
+    }
+
+    pub(crate) fn fork(&self, author: &NodeId) -> Option<&ForkProof> {
+        self.chains.get(author).and_then(|c| c.fork.as_ref())
+    }
+
+    pub(crate) fn forks(&self) -> impl Iterator<Item = (&NodeId, &ForkProof)> {
+        self.chains
+            .iter()
+            .filter_map(|(author, chain)| chain.fork.as_ref().map(|fork| (author, fork)))
+    }
+
+    /// Returns the newest entry before any fork.
+    pub(crate) fn tip(&self, author: &NodeId) -> Option<Head> {
+        let (seq, hash) = self.chains.get(author)?.tip()?;
+        let author = *author;
+        Some(Head { author, seq, hash })
+    }
+
+    /// Says how a checked entry fits its stored predecessor.
+    pub(crate) fn fit(&self, entry: &Entry) -> Fit {
+        let header = entry.header.trusted();
+        let frozen = header.version != VERSION;
+        if header.seq == Seq::FIRST {
+            return Fit::Next { frozen };
+        }
+        let Some(prev) = self.entries.get(&header.prev) else {
+            return Fit::Gap {
+                have: self.have_below(header),
+            };
+        };
+        let before = prev.header();
+        if before.author != header.author || before.seq.next() != Some(header.seq) {
+            return Fit::Refused(Rejection::Prev);
+        }
+        if header.time < before.time {
+            return Fit::Refused(Rejection::DateBack);
+        }
+        Fit::Next {
+            frozen: frozen || prev.frozen,
+        }
+    }
+
+    /// Names a place up to which a caller may take its copy for good when a predecessor is
+    /// missing. With a tip at or past the gap the branches part somewhere below: going halfway
+    /// down each time finds where in a few exchanges.
+    fn have_below(&self, header: &Header) -> Option<Seq> {
+        let tip = self.chains.get(&header.author)?.places.last()?.0;
+        let gap = header.seq.get();
+        if tip.get() + 1 < gap {
+            Some(tip)
+        } else {
+            (gap >= 4).then(|| Seq::new(gap / 2))
+        }
+    }
+
+    /// Returns a proof when another entry stands at the place of this one.
+    pub(crate) fn rival(&self, header: &Signed<Header>) -> Option<ForkProof> {
+        let (author, seq) = (header.trusted().author, header.trusted().seq);
+        let hash = header.trusted().hash();
+        let rival = self.at(&author, seq).find(|stored| **stored != hash)?;
+        let rival = &self.entries.get(rival)?.entry.header;
+        Some(fork::prove(header, rival))
+    }
+
+    fn at(&self, author: &NodeId, seq: Seq) -> impl Iterator<Item = &EntryHash> {
+        let top = EntryHash::from_bytes([0xff; 32]);
+        self.chains
+            .get(author)
+            .into_iter()
+            .flat_map(move |chain| chain.places.range((seq, NO_PREV)..=(seq, top)))
+            .map(|(_, hash)| hash)
+    }
+
+    /// Stores an entry that fits.
+    pub(crate) fn store(&mut self, hash: EntryHash, entry: Entry, frozen: bool) {
+        let header = *entry.header.trusted();
+        let chain = self.chains.entry(header.author).or_default();
+        chain.places.insert((header.seq, hash));
+        if !chain.is_live(header.seq) {
+            chain.past_fork += 1;
+        } else if !frozen {
+            chain.clock = chain.clock.max(Some(header.time));
+        }
+        self.entries.insert(hash, Stored { entry, frozen });
+    }
+
+    /// Keeps a checked proof if it is the author's first or at an earlier place than the known.
+    pub(crate) fn note_fork(&mut self, proof: ForkProof) -> bool {
+        let header = *proof.left.trusted();
+        let chain = self.chains.entry(header.author).or_default();
+        if !chain.is_live(header.seq) {
+            return false;
+        }
+        chain.fork = Some(proof);
+        chain.past_fork = chain.places.range((header.seq, NO_PREV)..).count();
+        chain.clock = chain
+            .places
+            .range(..(header.seq, NO_PREV))
+            .rev()
+            .filter_map(|(_, hash)| self.entries.get(hash))
+            .find(|stored| !stored.frozen)
+            .map(|stored| stored.header().time);
+        true
+    }
+
+    /// Returns entries from a place on in order, past a fork only those in `kept`.
+    pub(crate) fn suffix(
+        &self,
+        author: &NodeId,
+        from: Seq,
+        max: usize,
+        kept: &BTreeSet<EntryHash>,
+    ) -> Vec<Entry> {
+        let Some(chain) = self.chains.get(author) else {
+            return Vec::new();
+        };
+        chain
+            .places
+            .range((from, NO_PREV)..)
+            .filter(|(seq, hash)| chain.is_live(*seq) || kept.contains(hash))
+            .filter_map(|(_, hash)| self.entries.get(hash))
+            .take(max)
+            .map(|stored| stored.entry.clone())
+            .collect()
+    }
+
+    /// Returns the given entries and their ancestors back to the author's fork.
+    pub(crate) fn ancestry(
+        &self,
+        author: &NodeId,
+        of: &BTreeSet<EntryHash>,
+    ) -> BTreeSet<EntryHash> {
+        let mut found = BTreeSet::new();
+        for start in of {
+            let mut at = *start;
+            while let Some(stored) = self.entries.get(&at) {
+                if self.is_live(author, stored.header().seq) || !found.insert(at) {
+                    break;
+                }
+                at = stored.header().prev;
+            }
+        }
+        found
+    }
+
+    /// Returns from where on to ask for a chain whose head a peer named; `None` if it is known.
+    pub(crate) fn want(&self, head: &Head) -> Option<Want> {
+        if self.entries.contains_key(&head.hash) {
+            return None;
+        }
+        let author = head.author;
+        let after_tip = self
+            .tip(&author)
+            .map_or(Some(Seq::FIRST), |tip| tip.seq.next())?;
+        let from = after_tip.min(head.seq);
+        Some(Want { author, from })
+    }
+}

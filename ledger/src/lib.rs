@@ -1,0 +1,39 @@
+//! The kudos ledger: who did what for whom, kept by everybody and by nobody in particular.
+//!
+//! [`Book`] is the state of one commons, a pure function of the set of chain-valid entries: no
+//! clock, no I/O, the same on every node however the entries arrived. [`journal`] is the only
+//! place that touches disks, and [`Ledger`] puts book, journal and signing key together so that
+//! an entry is on disk before its signature leaves the process. Rules are numbered in
+//! `specs/ledger.md`. Nothing here talks to peers: callers bring entries and ask for suffixes.
+
+mod account;
+pub mod audit;
+pub mod author;
+pub mod book;
+mod chain;
+pub mod credit;
+pub mod fork;
+pub mod journal;
+pub mod ledger;
+mod members;
+pub mod order;
+mod orders;
+pub mod rejection;
+pub mod standing;
+mod transfer;
+pub mod why;
+
+#[cfg(test)]
+mod tests;
+
+pub use audit::{Finding, Report, audit};
+pub use author::Author;
+pub use book::{Book, Insertion};
+pub use chain::Want;
+pub use credit::{Credit, room};
+pub use fork::verify_fork_proof;
+pub use ledger::{ForkError, Ledger, OpenError, Received, WriteError};
+pub use order::{Acceptance, DisputeCause, OrderState, OrderView, ReceiptView, VoidBy};
+pub use rejection::Rejection;
+pub use standing::{NoEffect, Standing, Wait};
+pub use why::{Line, LineKind, LineState, why};

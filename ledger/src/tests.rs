@@ -1,0 +1,11 @@
+//! Tests of the rules, the promises and the disk, by the numbers of `specs/ledger.md`.
+
+mod books;
+mod chains;
+mod disk;
+mod effects;
+mod forks;
+mod joining;
+mod perf;
+mod promises;
+mod world;

@@ -1,0 +1,84 @@
+//! Entering a commons with a ticket: check it, knock, read the charter, show the join entry.
+
+use std::net::SocketAddr;
+
+use hearth_protocol::charter::Charter;
+use hearth_protocol::control::{Problem, ProblemKind, Reply};
+use hearth_protocol::entry::InviteUse;
+use hearth_protocol::sign::Signed;
+use hearth_protocol::ticket::{MemberAddrs, Ticket, TicketError};
+use hearth_protocol::wire::{DoorReply, DoorRequest, Message};
+
+use crate::blobs::Blobs;
+use crate::clock::now;
+use crate::switchboard::{Ask, Desk};
+
+fn bad_ticket(error: &TicketError) -> Problem {
+    Problem::new(ProblemKind::Failed, "the ticket cannot be used")
+        .because(error)
+        .hint("ask a member for a new one: hearth commons invite")
+}
+
+/// Enters the commons a ticket leads to.
+pub(super) async fn join(desk: &Desk, blobs: &Blobs, text: &str) -> Result<Reply, Problem> {
+    let ticket: Ticket = text.parse().map_err(|error| bad_ticket(&error))?;
+    ticket.check(now()).map_err(|error| bad_ticket(&error))?;
+    let (member, charter) = read_charter(blobs, &ticket).await?;
+    let invite = ticket.invite.as_ref().map(|invite| {
+        let proof = invite.secret.prove(&desk.me);
+        Box::new(InviteUse { invite: invite.invite.clone(), proof })
+    });
+    let paper = desk.ask(|reply| Ask::Enter(Box::new(charter), invite, reply)).await?;
+    let request = DoorRequest::Join { entry: paper.entry, addrs: paper.addrs };
+    match knock(blobs, &ticket, &member, &request).await {
+        Ok(DoorReply::Welcome { members }) => desk.ask(|reply| Ask::Entered(members, reply)).await,
+        Ok(DoorReply::Refused(refusal)) => {
+            desk.tell(Ask::TurnedAway).await;
+            Err(Problem::new(ProblemKind::Failed, "the door stayed shut").because(&refusal))
+        }
+        Ok(DoorReply::Charter(_)) => {
+            desk.tell(Ask::TurnedAway).await;
+            Err(Problem::new(ProblemKind::Failed, "the member answered with something else"))
+        }
+        Err(problem) => {
+            desk.tell(Ask::TurnedAway).await;
+            Err(problem)
+        }
+    }
+}
+
+/// Asks the ticket's members for the charter until one shows it.
+async fn read_charter(blobs: &Blobs, ticket: &Ticket) -> Result<(MemberAddrs, Signed<Charter>), Problem> {
+    let mut problem = Problem::new(ProblemKind::Failed, "nobody named in the ticket opened");
+    let request = DoorRequest::Charter { commons: ticket.commons };
+    for member in &ticket.members {
+        match knock(blobs, ticket, member, &request).await {
+            Ok(DoorReply::Charter(charter)) => match charter.verify() {
+                Ok(value) if value.id() == ticket.commons => return Ok((member.clone(), *charter)),
+                Ok(_) => problem = problem.cause("a member showed the charter of another commons"),
+                Err(error) => problem = problem.cause("a member showed a forged charter").because(&error),
+            },
+            Ok(DoorReply::Refused(refusal)) => problem = problem.because(&refusal),
+            Ok(DoorReply::Welcome { .. }) => problem = problem.cause("a member answered with something else"),
+            Err(failed) => problem.causes.extend(failed.causes),
+        }
+    }
+    Err(problem.hint("the members must be running and reachable; a newer ticket may name others"))
+}
+
+async fn knock(
+    blobs: &Blobs,
+    ticket: &Ticket,
+    member: &MemberAddrs,
+    request: &DoorRequest,
+) -> Result<DoorReply, Problem> {
+    let addrs: Vec<SocketAddr> = member.addrs.blobs.iter().filter_map(|addr| addr.parse().ok()).collect();
+    let failed = |error: &(dyn std::error::Error + 'static)| {
+        Problem::new(ProblemKind::Failed, "a member could not be asked").because(error)
+    };
+    let reply = blobs
+        .knock(ticket.commons, member.node, &addrs, request.to_bytes())
+        .await
+        .map_err(|error| failed(&error))?;
+    DoorReply::from_bytes(&reply).map_err(|error| failed(&error))
+}

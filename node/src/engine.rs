@@ -1,0 +1,252 @@
+//! Supervises the engine process: one child, started with the first job, warm between jobs.
+//!
+//! It parses strangers' files, so it gets a cleared environment, a folder of its own, limits and
+//! no way to the identity key; when it dies, one job is lost and the next call starts it again.
+//! Knows nothing of orders or kudos.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use hearth_protocol::codec;
+use hearth_protocol::engine::{EngineCall, EngineEvent};
+use hearth_protocol::limits;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::sync::mpsc;
+
+/// How long the process may idle before its memory is given back.
+const IDLE: Duration = Duration::from_secs(600);
+/// Open files the process may have.
+const FILES_MAX: u64 = 512;
+
+/// How the process is started.
+#[derive(Debug, Clone)]
+pub(crate) struct EngineConfig {
+    /// The binary; it is called with `engine`.
+    pub(crate) program: PathBuf,
+    /// Its working folder.
+    pub(crate) dir: PathBuf,
+    /// Threads it may use; 0 for all.
+    pub(crate) threads: u32,
+}
+
+/// What comes back.
+#[derive(Debug)]
+pub(crate) enum EngineReport {
+    /// The process said something.
+    Said(EngineEvent),
+    /// The process ended while this run was going on, or could not be started for it.
+    Died {
+        /// The run.
+        run: u64,
+        /// How.
+        how: String,
+    },
+}
+
+/// Takes calls for the engine process.
+#[derive(Debug, Clone)]
+pub(crate) struct EngineHandle {
+    calls: mpsc::Sender<EngineCall>,
+}
+
+impl EngineHandle {
+    /// Passes a call on; `false` when too many wait.
+    pub(crate) fn call(&self, call: EngineCall) -> bool {
+        self.calls.try_send(call).is_ok()
+    }
+}
+
+/// Starts supervising. Ends, killing the process, when the handle is dropped.
+pub(crate) fn supervise(config: EngineConfig, reports: mpsc::Sender<EngineReport>) -> EngineHandle {
+    let (calls, inbox) = mpsc::channel(limits::QUEUE_MAX);
+    tokio::spawn(Supervisor { config, inbox, reports, running: None }.run());
+    EngineHandle { calls }
+}
+
+struct Supervisor {
+    config: EngineConfig,
+    inbox: mpsc::Receiver<EngineCall>,
+    reports: mpsc::Sender<EngineReport>,
+    running: Option<u64>,
+}
+
+struct Process {
+    child: Child,
+    stdin: ChildStdin,
+    frames: mpsc::Receiver<EngineEvent>,
+}
+
+enum Turn {
+    Call(Option<EngineCall>),
+    Said(Option<EngineEvent>),
+    Idle,
+}
+
+impl Supervisor {
+    async fn run(mut self) {
+        let mut process: Option<Process> = None;
+        loop {
+            match self.turn(process.as_mut()).await {
+                Turn::Call(None) => return,
+                Turn::Call(Some(call)) => self.pass_on(call, &mut process).await,
+                Turn::Said(Some(event)) => self.report(event).await,
+                Turn::Said(None) => {
+                    let how = ended(process.take()).await;
+                    self.died(how).await;
+                }
+                Turn::Idle => process = None,
+            }
+        }
+    }
+
+    async fn turn(&mut self, process: Option<&mut Process>) -> Turn {
+        let Some(process) = process else { return Turn::Call(self.inbox.recv().await) };
+        tokio::select! {
+            call = self.inbox.recv() => Turn::Call(call),
+            event = process.frames.recv() => Turn::Said(event),
+            () = tokio::time::sleep(IDLE), if self.running.is_none() => Turn::Idle,
+        }
+    }
+
+    async fn pass_on(&mut self, call: EngineCall, process: &mut Option<Process>) {
+        if let EngineCall::Run { run, .. } = &call {
+            self.running = Some(*run);
+        } else if process.is_none() {
+            return;
+        }
+        if process.is_none() {
+            match spawn(&self.config) {
+                Ok(started) => *process = Some(started),
+                Err(error) => return self.died(format!("it could not be started: {error}")).await,
+            }
+        }
+        let Some(process) = process.as_mut() else { return };
+        let frame = codec::encode(&call);
+        let len = u32::try_from(frame.len()).expect("calls are far below 4 GiB").to_le_bytes();
+        let written = async {
+            process.stdin.write_all(&len).await?;
+            process.stdin.write_all(&frame).await?;
+            process.stdin.flush().await
+        };
+        if let Err(error) = written.await {
+            // The reader sees the end of the process and reports it.
+            tracing::debug!(%error, "the engine process did not take a call");
+        }
+    }
+
+    async fn report(&mut self, event: EngineEvent) {
+        match &event {
+            EngineEvent::Done { .. } | EngineEvent::Failed { .. } => self.running = None,
+            EngineEvent::Ready | EngineEvent::Progress { .. } => {}
+        }
+        // A full queue slows the engine down; the core always drains it.
+        let _core_gone = self.reports.send(EngineReport::Said(event)).await;
+    }
+
+    async fn died(&mut self, how: String) {
+        if let Some(run) = self.running.take() {
+            let _core_gone = self.reports.send(EngineReport::Died { run, how }).await;
+        }
+    }
+}
+
+async fn ended(process: Option<Process>) -> String {
+    let Some(mut process) = process else { return "it is not running".into() };
+    let _already_dead = process.child.start_kill();
+    match process.child.wait().await {
+        Ok(status) => format!("it ended with {status}"),
+        Err(error) => format!("it was lost: {error}"),
+    }
+}
+
+fn spawn(config: &EngineConfig) -> std::io::Result<Process> {
+    std::fs::create_dir_all(&config.dir)?;
+    let mut command = Command::new(&config.program);
+    command
+        .arg("engine")
+        .env_clear()
+        .current_dir(&config.dir)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true);
+    if config.threads > 0 {
+        command.env("RAYON_NUM_THREADS", OsString::from(config.threads.to_string()));
+    }
+    let mut child = command.spawn()?;
+    limit(&child);
+    let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
+        return Err(std::io::Error::other("its pipes are missing"));
+    };
+    let (sender, frames) = mpsc::channel(64);
+    tokio::spawn(read_frames(stdout, sender));
+    Ok(Process { child, stdin, frames })
+}
+
+/// No core dumps of people's prompts, and a bounded number of files.
+fn limit(child: &Child) {
+    use rustix::process::{Pid, Resource, Rlimit, prlimit};
+    let Some(pid) = child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?)) else { return };
+    for (resource, max) in [(Resource::Core, 0), (Resource::Nofile, FILES_MAX)] {
+        let limit = Rlimit { current: Some(max), maximum: Some(max) };
+        if let Err(error) = prlimit(Some(pid), resource, limit) {
+            tracing::warn!(%error, ?resource, "the engine process runs without this limit");
+        }
+    }
+}
+
+async fn read_frames(mut stdout: ChildStdout, events: mpsc::Sender<EngineEvent>) {
+    loop {
+        match read_frame(&mut stdout).await {
+            Ok(Some(event)) => {
+                if events.send(event).await.is_err() {
+                    return;
+                }
+            }
+            Ok(None) => return,
+            Err(error) => {
+                tracing::warn!(%error, "the engine process said something unreadable");
+                return;
+            }
+        }
+    }
+}
+
+async fn read_frame(reader: &mut (impl AsyncRead + Unpin)) -> std::io::Result<Option<EngineEvent>> {
+    let mut len = [0; 4];
+    match reader.read_exact(&mut len).await {
+        Ok(_) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(None),
+        Err(error) => return Err(error),
+    }
+    let len = usize::try_from(u32::from_le_bytes(len)).unwrap_or(usize::MAX);
+    if len > limits::ENGINE_FRAME_LEN_MAX {
+        return Err(std::io::Error::other(format!("a frame of {len} bytes")));
+    }
+    let mut frame = vec![0; len];
+    reader.read_exact(&mut frame).await?;
+    codec::decode(&frame, limits::ENGINE_FRAME_LEN_MAX).map(Some).map_err(std::io::Error::other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_oversized_frame_is_refused_before_it_is_read() {
+        let mut bytes: &[u8] = &u32::MAX.to_le_bytes();
+        assert!(read_frame(&mut bytes).await.unwrap_err().to_string().contains("bytes"));
+    }
+
+    #[tokio::test]
+    async fn a_frame_is_read_back() {
+        let frame = codec::encode(&EngineEvent::Ready);
+        let len = u32::try_from(frame.len()).unwrap().to_le_bytes();
+        let bytes = [&len[..], &frame].concat();
+        assert_eq!(read_frame(&mut &bytes[..]).await.unwrap(), Some(EngineEvent::Ready));
+        assert_eq!(read_frame(&mut &b""[..]).await.unwrap(), None);
+    }
+}

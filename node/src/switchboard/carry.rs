@@ -1,0 +1,341 @@
+//! Carries out what dispatch decided, in order: what must be durable is so before the next begins.
+
+use hearth_dispatch::{CallId, Effect, EngineEnd, Event, Recipient};
+use hearth_protocol::card::Card;
+use hearth_protocol::engine::{Assets, EngineCall, EngineEvent, FailedEnd, OutputFile};
+use hearth_protocol::entry::{Body, Energy, EnergyMethod, Entry};
+use hearth_protocol::id::{CardId, JobId, NodeId};
+use hearth_protocol::job::{JobSpec, Timings};
+use hearth_protocol::wire::{Message, SyncMessage};
+
+use super::Switchboard;
+use super::errand::{self, Answer, Source};
+use crate::clock::now;
+use crate::engine::EngineReport;
+use crate::network::{Channel, NetworkCommand};
+use crate::store::{StoreError, Table};
+
+/// An engine run under way or waiting for its outputs to be stored.
+#[derive(Debug)]
+pub(super) struct Run {
+    pub(super) spec: Option<Box<JobSpec>>,
+    pub(super) outputs: Vec<OutputFile>,
+    pub(super) cancelled: bool,
+}
+
+impl Switchboard {
+    /// Carries out effects until there are none.
+    pub(super) fn carry_out(&mut self) {
+        let mut unsynced = false;
+        while let Some(effect) = self.dispatcher.poll_effect() {
+            let is_note = matches!(
+                effect,
+                Effect::PersistJob(_) | Effect::PersistWork(_) | Effect::ForgetWork { .. }
+            );
+            if unsynced && !is_note {
+                self.stored("syncing notes", |board| board.store.flush());
+                unsynced = false;
+            }
+            unsynced |= is_note;
+            self.carry(effect);
+        }
+        if unsynced {
+            self.stored("syncing notes", |board| board.store.flush());
+        }
+    }
+
+    fn carry(&mut self, effect: Effect) {
+        match effect {
+            Effect::Send { to, message } => {
+                let bytes = message.to_bytes();
+                self.command(NetworkCommand::Send { peer: to, channel: Channel::Job, bytes });
+            }
+            Effect::Sign { call, body } => self.sign_for_dispatch(call, &body),
+            Effect::PersistJob(record) => self.persist_job(*record),
+            Effect::PersistWork(record) => self.stored("noting work", |board| {
+                board.store.put(Table::Work, record.order.as_bytes(), &*record)
+            }),
+            Effect::ForgetWork { order } => self.stored("forgetting work", |board| {
+                board.store.remove(Table::Work, order.as_bytes())
+            }),
+            Effect::FetchOutputs { call, job, worker, outputs } => {
+                let places = self.jobs.places(&job, &self.facts);
+                let (blobs, answers) = (self.rooms.blobs.clone(), self.rooms.answers.clone());
+                tokio::spawn(errand::collect(blobs, call, worker, outputs, places, answers));
+            }
+            Effect::Progressed { job, phase, preview } => self.job_went_on(job, phase, preview),
+            Effect::FetchCards { call, job: _, cards } => self.fetch_cards(call, &cards),
+            Effect::StopFetch { call } => self.stop_fetch(call),
+            Effect::RunEngine { call, job: _, spec } => self.run_engine(call, spec),
+            Effect::CancelEngine { call } => self.cancel_engine(call),
+            Effect::StoreOutputs { call, run, job, recipient } => {
+                self.store_outputs(call, run, job, recipient);
+            }
+            Effect::DropOutputs { order, .. } => self.drop_outputs(order),
+            Effect::CapacityChanged => self.advertise_soon(),
+            Effect::Ignored { peer, why } => {
+                let peer = peer.map(|peer| self.peers.name(&peer)).unwrap_or_default();
+                tracing::debug!(peer, %why, "an event had no effect");
+            }
+        }
+    }
+
+    /// Writes into the own chain; the entry is on disk when this returns.
+    pub(super) fn write(&mut self, body: &Body) -> Result<Entry, String> {
+        let Some(ledger) = self.ledger.as_mut() else { return Err("this node is in no commons".into()) };
+        let entry = ledger.write(body.clone(), now()).map_err(|error| errand::causes(&error))?;
+        self.outbox.push(entry.clone());
+        if let Some(peer) = self.counterpart(body) {
+            // Gossip reaches everybody in time; the other side should not have to wait for it.
+            self.send_sync(peer, &SyncMessage::Entries { entries: vec![entry.clone()] });
+        }
+        self.after_entries();
+        Ok(entry)
+    }
+
+    fn counterpart(&self, body: &Body) -> Option<NodeId> {
+        let book = self.ledger.as_ref()?.book();
+        match body {
+            Body::Order { provider, .. } => Some(*provider),
+            Body::Receipt { order, .. } | Body::Void { order, .. } => {
+                let view = book.order(order)?;
+                Some(if view.provider == self.me { view.requester } else { view.provider })
+            }
+            Body::Transfer { to, .. } => Some(*to),
+            Body::Ack { receipt, .. } => Some(book.entry(receipt)?.header.trusted().author),
+            Body::Trust { peer, .. } => Some(*peer),
+            Body::Join { .. } | Body::Leave => None,
+        }
+    }
+
+    fn sign_for_dispatch(&mut self, call: CallId, body: &Body) {
+        let event = match self.write(body) {
+            Ok(entry) => Event::Signed { call, entry: entry.hash() },
+            Err(cause) => {
+                tracing::error!(cause, "an entry could not be written");
+                Event::NotSigned { call, cause }
+            }
+        };
+        self.dispatch(event);
+    }
+
+    fn fetch_cards(&mut self, call: CallId, cards: &[CardId]) {
+        let mut sources = Vec::new();
+        for id in cards {
+            let Some(card) = self.shelf.card(id) else {
+                let cause = "its card is not known here".into();
+                return self.dispatch(Event::CardsFailed { call, card: *id, cause });
+            };
+            let card = card.trusted().clone();
+            sources.push(Source { id: *id, card, seeders: self.peers.seeders(id) });
+        }
+        let (blobs, answers) = (self.rooms.blobs.clone(), self.rooms.answers.clone());
+        let task = tokio::spawn(errand::fetch_cards(blobs, call, sources, answers));
+        self.fetches.insert(call, (cards.first().copied(), task.abort_handle()));
+    }
+
+    fn stop_fetch(&mut self, call: CallId) {
+        let Some((card, task)) = self.fetches.remove(&call) else { return };
+        task.abort();
+        if let Some(card) = card {
+            self.dispatch(Event::CardsFailed { call, card, cause: "stopped".into() });
+        }
+    }
+
+    fn run_engine(&mut self, call: CallId, spec: Box<JobSpec>) {
+        let cards: Vec<Card> = spec
+            .cards()
+            .iter()
+            .filter_map(|id| Some(self.shelf.card(id)?.trusted().clone()))
+            .collect();
+        let whole = cards.len() == spec.cards().len();
+        self.runs.insert(call, Run { spec: Some(spec), outputs: Vec::new(), cancelled: false });
+        if !whole {
+            return self.engine_failed(call, 0, EngineEnd::Refused("a card is not known here".into()));
+        }
+        let (blobs, answers) = (self.rooms.blobs.clone(), self.rooms.answers.clone());
+        tokio::spawn(errand::assets(blobs, call, cards, answers));
+    }
+
+    fn start_engine(&mut self, call: CallId, assets: Result<Assets, String>) {
+        let Some(run) = self.runs.get_mut(&call) else { return };
+        let Some(spec) = run.spec.take() else { return };
+        if run.cancelled {
+            return self.engine_failed(call, 0, EngineEnd::Cancelled);
+        }
+        let assets = match assets {
+            Ok(assets) => assets,
+            Err(cause) => return self.engine_failed(call, 0, EngineEnd::Refused(cause)),
+        };
+        if !self.rooms.engine.call(EngineCall::Run { run: call.get(), spec, assets }) {
+            self.engine_failed(call, 0, EngineEnd::Refused("too many jobs wait for it".into()));
+        }
+    }
+
+    fn cancel_engine(&mut self, call: CallId) {
+        let Some(run) = self.runs.get_mut(&call) else { return };
+        run.cancelled = true;
+        if run.spec.is_none() && !self.rooms.engine.call(EngineCall::Cancel { run: call.get() }) {
+            tracing::warn!("the engine did not take a cancellation");
+        }
+    }
+
+    fn engine_failed(&mut self, call: CallId, evaluations: u32, end: EngineEnd) {
+        self.runs.remove(&call);
+        if matches!(end, EngineEnd::Died) {
+            self.dispatch(Event::EngineUnloaded);
+        }
+        self.dispatch(Event::EngineFailed { call, evaluations, energy: Energy::default(), end });
+    }
+
+    /// Takes a report of the engine process.
+    pub(super) fn on_engine(&mut self, report: EngineReport) {
+        let call_of = |board: &Self, run: u64| board.runs.keys().find(|call| call.get() == run).copied();
+        match report {
+            EngineReport::Said(EngineEvent::Ready) => tracing::debug!("the engine process is up"),
+            EngineReport::Said(EngineEvent::Progress { run, phase, preview }) => {
+                if let Some(call) = call_of(self, run) {
+                    self.dispatch(Event::EngineProgress { call, phase, preview });
+                }
+            }
+            EngineReport::Said(EngineEvent::Done { run, outputs, timings, evaluations, warnings }) => {
+                let Some(call) = call_of(self, run) else { return };
+                if let Some(run) = self.runs.get_mut(&call) {
+                    run.outputs = outputs;
+                }
+                let energy = self.energy(&timings);
+                self.pulse.energy_mj = self.pulse.energy_mj.saturating_add(energy.millijoules);
+                self.dispatch(Event::EngineDone { call, evaluations, timings, energy, warnings });
+            }
+            EngineReport::Said(EngineEvent::Failed { run, end, evaluations }) => {
+                let Some(call) = call_of(self, run) else { return };
+                let end = match end {
+                    FailedEnd::Cancelled => EngineEnd::Cancelled,
+                    FailedEnd::Refused(cause) => EngineEnd::Refused(cause),
+                };
+                self.engine_failed(call, evaluations, end);
+            }
+            EngineReport::Died { run, how } => {
+                tracing::warn!(how, "the engine process died during a job");
+                if let Some(call) = call_of(self, run) {
+                    self.engine_failed(call, 0, EngineEnd::Died);
+                }
+            }
+        }
+    }
+
+    /// Compute time by the device's rated power: an upper bound that needs no meter.
+    fn energy(&self, timings: &Timings) -> Energy {
+        let watts = u64::from(self.facts.config.worker.rated_watts);
+        if watts == 0 {
+            return Energy::default();
+        }
+        let millijoules = timings.compute().get().saturating_mul(watts);
+        Energy { millijoules, method: EnergyMethod::Rated }
+    }
+
+    fn store_outputs(&mut self, call: CallId, run: CallId, job: JobId, recipient: Recipient) {
+        let outputs = self.runs.remove(&run).map(|run| run.outputs).unwrap_or_default();
+        let (blobs, answers) = (self.rooms.blobs.clone(), self.rooms.answers.clone());
+        match recipient {
+            Recipient::Own => {
+                let places = self.jobs.places(&job, &self.facts);
+                tokio::spawn(errand::save_own(call, outputs, places, answers));
+            }
+            Recipient::Peer { requester, order } => {
+                self.storing.insert(call, order);
+                tokio::spawn(errand::keep_for_peer(blobs, call, requester, outputs, answers));
+            }
+        }
+    }
+
+    fn drop_outputs(&mut self, order: hearth_protocol::id::EntryHash) {
+        for hash in self.outputs.remove(&order).unwrap_or_default() {
+            let blobs = self.rooms.blobs.clone();
+            tokio::spawn(async move {
+                if let Err(error) = blobs.drop_job(hash).await {
+                    tracing::warn!(%error, "a delivered output could not be dropped");
+                }
+            });
+        }
+    }
+
+    /// Takes an errand's answer.
+    pub(super) fn on_answer(&mut self, answer: Answer) {
+        match answer {
+            Answer::Fetching { call, card, have, total, from } => {
+                self.on_fetching(call, card, have, total, from);
+            }
+            Answer::CardHere { card } => self.card_is_here(card),
+            Answer::CardsReady { call, bytes_from, took } => {
+                if self.fetches.remove(&call).is_some() {
+                    self.dispatch(Event::CardsReady { call, bytes_from, took });
+                }
+            }
+            Answer::CardsFailed { call, card, cause } => {
+                self.transfers.remove(&card);
+                if self.fetches.remove(&call).is_some() {
+                    self.dispatch(Event::CardsFailed { call, card, cause });
+                }
+            }
+            Answer::Assets { call, assets } => self.start_engine(call, assets),
+            Answer::Collected { call, result } => self.dispatch(match result {
+                Ok(()) => Event::OutputsSaved { call },
+                Err(fault) => Event::OutputsFailed { call, fault },
+            }),
+            Answer::Stored { call, result } => {
+                if let (Some(order), Ok(outputs)) = (self.storing.remove(&call), &result) {
+                    self.outputs.insert(order, outputs.iter().map(|output| output.blob).collect());
+                }
+                self.dispatch(match result {
+                    Ok(outputs) => Event::OutputsStored { call, outputs },
+                    Err(fault) => Event::OutputsNotStored { call, fault },
+                });
+            }
+        }
+    }
+
+    fn on_fetching(
+        &mut self,
+        call: Option<CallId>,
+        card: CardId,
+        have: hearth_protocol::unit::ByteCount,
+        total: hearth_protocol::unit::ByteCount,
+        from: Vec<NodeId>,
+    ) {
+        let title = self.shelf.card(&card).map(|card| card.trusted().title.clone()).unwrap_or_default();
+        let view = hearth_protocol::snapshot::TransferView { card, title, have, total, from };
+        self.transfers.insert(card, view);
+        self.shelf.set_have(card, have);
+        if let Some(call) = call {
+            self.dispatch(Event::CardsProgress { call, card, have, total });
+        }
+        self.notice(hearth_protocol::snapshot::Notice::Changed);
+    }
+
+    /// Notes that a card's files are here whole.
+    pub(super) fn card_is_here(&mut self, card: CardId) {
+        self.transfers.remove(&card);
+        let mut note = self.shelf.note(&card);
+        let new = !note.complete;
+        note.complete = true;
+        note.used = now();
+        self.keep_note(card, note);
+        if new {
+            self.tell_shelf();
+        }
+    }
+
+    /// Keeps a note about a card's files.
+    pub(super) fn keep_note(&mut self, card: CardId, note: crate::store::ShelfNote) {
+        self.shelf.set_note(card, note);
+        self.stored("noting a card", |board| board.store.put(Table::Shelf, card.as_bytes(), &note));
+    }
+
+    /// Does something with the store; a failure is an operator's matter and never ends the node.
+    pub(super) fn stored(&mut self, what: &str, act: impl FnOnce(&mut Self) -> Result<(), StoreError>) {
+        if let Err(error) = act(self) {
+            tracing::error!(what, error = errand::causes(&error), "the store failed");
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! Keeping ledgers and cards alike: heads are compared, missing suffixes asked for and sent.
+
+use hearth_ledger::Insertion;
+use hearth_protocol::card::Card;
+use hearth_protocol::entry::Entry;
+use hearth_protocol::id::{CardId, NodeId};
+use hearth_protocol::limits;
+use hearth_protocol::sign::Signed;
+use hearth_protocol::unit::{Millis, Seq, Timestamp};
+use hearth_protocol::wire::{EntryBatch, ForkProof, Head, Message, SyncMessage};
+
+use super::{SYNC_PERIOD, Switchboard};
+use crate::clock::now;
+use crate::network::{Channel, NetworkCommand, Topic};
+use crate::store::Table;
+
+/// Entries younger than this are passed on when they come by sync: older ones are history that
+/// others have, and a newcomer must not gossip it all again.
+const FRESH: Millis = Millis::from_secs(300);
+
+impl Switchboard {
+    /// Takes a frame of the sync channel.
+    pub(super) fn on_sync(&mut self, peer: NodeId, bytes: &[u8]) {
+        let message = match SyncMessage::from_bytes(bytes) {
+            Ok(message) => message,
+            Err(error) => return self.drop_message(Some(&peer), "sync", &error),
+        };
+        match message {
+            SyncMessage::Hello { capacity } => self.on_capacity(peer, *capacity),
+            SyncMessage::Heads { heads, answer } => self.on_heads(peer, &heads, answer),
+            SyncMessage::Want { author, from } => self.send_suffix(peer, &author, from),
+            SyncMessage::Entries { entries } => {
+                // An invalid one was counted; the others stand on their own.
+                let _valid = self.on_entries(peer, entries);
+            }
+            SyncMessage::CardsKnown { ids } => self.on_cards_known(peer, &ids),
+            SyncMessage::CardsWanted { ids } => self.send_cards(peer, &ids),
+            SyncMessage::Cards { cards } => {
+                for card in cards {
+                    self.on_card(Some(&peer), card);
+                }
+            }
+            SyncMessage::Fork(proof) => self.on_fork(Some(&peer), &proof),
+        }
+    }
+
+    /// First words on a new connection.
+    pub(super) fn greet(&mut self, peer: NodeId) {
+        let hello = SyncMessage::Hello { capacity: Box::new(self.own_advert(now())) };
+        self.send_sync(peer, &hello);
+        self.send_heads(peer, false);
+        let ids: Vec<CardId> = self.shelf.cards().map(|(id, _)| *id).collect();
+        if !ids.is_empty() {
+            self.send_sync(peer, &SyncMessage::CardsKnown { ids });
+        }
+    }
+
+    /// Compares heads with one connected member, another one each time.
+    pub(super) fn sync_with_somebody(&mut self, at: Timestamp) {
+        self.pulse.sync_due = at.plus(SYNC_PERIOD);
+        self.pulse.turn = self.pulse.turn.wrapping_add(1);
+        let connected: Vec<NodeId> = self.peers.connected().copied().collect();
+        let count = u64::try_from(connected.len()).unwrap_or(u64::MAX);
+        let Some(turn) = self.pulse.turn.checked_rem(count) else { return };
+        if let Some(peer) = connected.get(usize::try_from(turn).unwrap_or(0)) {
+            self.send_heads(*peer, false);
+        }
+        let Some(ledger) = self.ledger.as_mut() else { return };
+        let received = ledger.admit(at);
+        if let Err(error) = ledger.sync() {
+            tracing::error!(%error, "the ledger could not be synced");
+        }
+        if !received.added.is_empty() {
+            self.pass_on(received.added);
+            self.after_entries();
+        }
+    }
+
+    fn send_heads(&self, peer: NodeId, answer: bool) {
+        let Some(ledger) = &self.ledger else { return };
+        let heads = ledger.book().heads();
+        for page in heads.chunks(limits::HEADS_PER_MESSAGE_MAX) {
+            self.send_sync(peer, &SyncMessage::Heads { heads: page.to_vec(), answer });
+        }
+    }
+
+    fn on_heads(&mut self, peer: NodeId, heads: &[Head], answer: bool) {
+        let Some(ledger) = &self.ledger else { return };
+        let book = ledger.book();
+        let mut wants = Vec::new();
+        for head in heads {
+            if book.contains(&head.hash) {
+                continue;
+            }
+            let have = book.head(&head.author).map(|mine| mine.seq);
+            let from = match have {
+                Some(mine) if mine < head.seq => mine.next().unwrap_or(mine),
+                Some(_) => head.seq,
+                None => Seq::FIRST,
+            };
+            wants.push(SyncMessage::Want { author: head.author, from });
+        }
+        for want in &wants {
+            self.send_sync(peer, want);
+        }
+        if !answer {
+            self.send_heads(peer, true);
+        }
+    }
+
+    fn send_suffix(&self, peer: NodeId, author: &NodeId, from: Seq) {
+        let Some(ledger) = &self.ledger else { return };
+        let entries = ledger.book().suffix(author, from, limits::ENTRIES_PER_MESSAGE_MAX);
+        if !entries.is_empty() {
+            self.send_sync(peer, &SyncMessage::Entries { entries });
+        }
+        if let Some(proof) = ledger.book().fork(author) {
+            self.send_sync(peer, &SyncMessage::Fork(Box::new(proof.clone())));
+        }
+    }
+
+    /// Takes entries up, asks for what is missing, passes new ones on; `false` if one was invalid.
+    pub(super) fn on_entries(&mut self, peer: NodeId, entries: Vec<Entry>) -> bool {
+        let Some(ledger) = self.ledger.as_mut() else { return true };
+        let full = entries.len() == limits::ENTRIES_PER_MESSAGE_MAX;
+        let last = entries.last().map(|entry| *entry.header.trusted());
+        let received = match ledger.receive(entries, now()) {
+            Ok(received) => received,
+            Err(error) => {
+                tracing::error!(%error, "entries of others could not be kept");
+                return true;
+            }
+        };
+        let changed = !received.added.is_empty() || !received.forks.is_empty();
+        self.pass_on(received.added);
+        for proof in &received.forks {
+            self.tell_fork(proof);
+        }
+        if let Some(error) = received.unsaved {
+            tracing::error!(%error, "entries of others are not on disk yet");
+        }
+        let mut valid = true;
+        for outcome in received.outcomes {
+            match outcome {
+                Insertion::Gap { author, have } => {
+                    let from = have.and_then(Seq::next).unwrap_or(Seq::FIRST);
+                    self.send_sync(peer, &SyncMessage::Want { author, from });
+                }
+                Insertion::Invalid(rejection) => {
+                    valid = false;
+                    self.drop_message(Some(&peer), "entry", &rejection);
+                }
+                Insertion::Added { .. }
+                | Insertion::Known
+                | Insertion::Deferred
+                | Insertion::Forked(_) => {}
+            }
+        }
+        if let (true, Some(last)) = (full, last)
+            && let Some(from) = last.seq.next()
+        {
+            self.send_sync(peer, &SyncMessage::Want { author: last.author, from });
+        }
+        if changed {
+            self.after_entries();
+        }
+        valid
+    }
+
+    /// Lets young entries out again; the rest is history that others have.
+    fn pass_on(&mut self, entries: Vec<Entry>) {
+        let fresh = now().minus(FRESH);
+        self.outbox.extend(entries.into_iter().filter(|entry| entry.header.trusted().time >= fresh));
+    }
+
+    fn on_fork(&mut self, peer: Option<&NodeId>, proof: &ForkProof) {
+        let Some(ledger) = self.ledger.as_mut() else { return };
+        match ledger.receive_fork(proof) {
+            Ok(true) => {
+                self.tell_fork(proof);
+                self.after_entries();
+            }
+            Ok(false) => {}
+            Err(error) => self.drop_message(peer, "fork proof", &error),
+        }
+    }
+
+    fn tell_fork(&mut self, proof: &ForkProof) {
+        let author = proof.left.trusted().author;
+        tracing::warn!(author = self.peers.name(&author), "a member's chain forked");
+        let message = SyncMessage::Fork(Box::new(proof.clone()));
+        let connected: Vec<NodeId> = self.peers.connected().copied().collect();
+        for peer in connected {
+            self.send_sync(peer, &message);
+        }
+    }
+
+    fn on_cards_known(&self, peer: NodeId, ids: &[CardId]) {
+        let missing: Vec<CardId> =
+            ids.iter().filter(|id| self.shelf.card(id).is_none()).copied().collect();
+        if !missing.is_empty() {
+            self.send_sync(peer, &SyncMessage::CardsWanted { ids: missing });
+        }
+    }
+
+    fn send_cards(&self, peer: NodeId, ids: &[CardId]) {
+        let cards: Vec<Signed<Card>> =
+            ids.iter().filter_map(|id| self.shelf.card(id).cloned()).collect();
+        for page in cards.chunks(limits::CARDS_PER_MESSAGE_MAX) {
+            self.send_sync(peer, &SyncMessage::Cards { cards: page.to_vec() });
+        }
+    }
+
+    /// Takes a card up if its signature holds; `true` if it is new.
+    pub(super) fn on_card(&mut self, peer: Option<&NodeId>, card: Signed<Card>) -> bool {
+        if let Err(error) = card.verify() {
+            self.drop_message(peer, "card", &error);
+            return false;
+        }
+        let id = card.trusted().id();
+        if self.shelf.card(&id).is_some() {
+            return false;
+        }
+        if let Err(error) = self.store.put(Table::Cards, id.as_bytes(), &card) {
+            tracing::error!(%error, "a card could not be kept");
+            return false;
+        }
+        tracing::info!(card = id.short(), title = super::peers::plain(&card.trusted().title), "a card is known");
+        let new = self.shelf.add(card);
+        self.tell_shelf();
+        new
+    }
+
+    /// Publishes what is waiting, in batches that gossip carries.
+    pub(super) fn publish_entries(&mut self) {
+        let mut batch: Vec<Entry> = Vec::new();
+        let mut len = 0;
+        for entry in std::mem::take(&mut self.outbox) {
+            let size = entry.body.len() + 320;
+            if batch.len() == limits::ENTRIES_PER_MESSAGE_MAX || len + size > limits::GOSSIP_LEN_MAX / 2 {
+                self.publish(Topic::Ledger, EntryBatch { entries: std::mem::take(&mut batch) }.to_bytes());
+                len = 0;
+            }
+            len += size;
+            batch.push(entry);
+        }
+        if !batch.is_empty() {
+            self.publish(Topic::Ledger, EntryBatch { entries: batch }.to_bytes());
+        }
+    }
+
+    pub(super) fn publish(&self, topic: Topic, bytes: Vec<u8>) {
+        self.command(NetworkCommand::Publish { topic, bytes });
+    }
+
+    pub(super) fn send_sync(&self, peer: NodeId, message: &SyncMessage) {
+        self.command(NetworkCommand::Send { peer, channel: Channel::Sync, bytes: message.to_bytes() });
+    }
+
+    /// Hands the network a command; one it has no room for is traced and lost, as on a bad wire.
+    pub(super) fn command(&self, command: NetworkCommand) {
+        if let Some(network) = &self.rooms.network
+            && let Err(error) = network.command(command)
+        {
+            tracing::warn!(%error, "the network did not take a command");
+        }
+    }
+}

@@ -1,0 +1,548 @@
+//! What people and programs ask of their own node: one `Command`, one `Reply`, one `Problem`.
+//!
+//! These travel as JSON over the loopback control API (`specs/control.md`), never between nodes.
+//! Ids are full hex; amounts are millikudos; times are Unix milliseconds. Anything named by a
+//! person ([`PeerRef`], [`ModelRef`]) is resolved by the node.
+
+use serde::{Deserialize, Serialize};
+
+use crate::charter::{Admission, Charter};
+use crate::entry::{DisputeCode, Energy, EnergyMethod};
+use crate::id::{BlobHash, CardId, CommonsId, EntryHash, JobId, NodeId};
+use crate::job::{Compat, Micro, NoiseSchedule, Rng, Sampler, Timings};
+use crate::snapshot::{
+    BalanceView, CardView, JobView, LedgerView, PeerView, StatusView, TrustLevel,
+};
+use crate::unit::{Balance, Millikudos, Millis, Timestamp};
+
+/// Version of this API, in every JSON object the command line prints.
+pub const SCHEMA: u32 = 1;
+
+/// A peer as a person names it: petname, nickname, short or full id.
+pub type PeerRef = String;
+/// A model as a person names it: card id, title, any hash, or a path.
+pub type ModelRef = String;
+
+/// Something to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Command {
+    /// How is the node? Answered by [`Reply::Status`].
+    Status,
+    /// What is wrong with it? [`Reply::Doctor`].
+    Doctor,
+    /// End, gracefully. [`Reply::Done`].
+    Shutdown,
+    /// Found a commons. [`Reply::Commons`].
+    CommonsCreate {
+        /// Its name.
+        name: String,
+        /// What it is for.
+        purpose: String,
+        /// Who may enter.
+        admission: Admission,
+        /// What each member lets every other owe it.
+        member_line: Millikudos,
+        /// Rules in words.
+        rules: String,
+    },
+    /// Make a ticket. [`Reply::Ticket`].
+    CommonsInvite {
+        /// How many may use it.
+        uses: u32,
+        /// For how long.
+        life: Millis,
+    },
+    /// Enter with a ticket. [`Reply::Commons`].
+    CommonsJoin {
+        /// The ticket's text.
+        ticket: String,
+    },
+    /// Leave; debts and credits stand. [`Reply::Done`].
+    CommonsLeave,
+    /// Show charter and state. [`Reply::Commons`].
+    CommonsShow,
+    /// List members. [`Reply::Peers`].
+    PeersList,
+    /// Show one. [`Reply::Peer`].
+    PeersShow {
+        /// Which.
+        peer: PeerRef,
+    },
+    /// Remember where a member is. [`Reply::Done`].
+    PeersAdd {
+        /// Full id.
+        peer: NodeId,
+        /// A multiaddress.
+        addr: String,
+    },
+    /// Set a credit line and trust. [`Reply::Done`].
+    PeersTrust {
+        /// Whom.
+        peer: PeerRef,
+        /// How much it may owe; `None` leaves the line.
+        limit: Option<Millikudos>,
+        /// The level.
+        level: TrustLevel,
+    },
+    /// Refuse everything of a peer. [`Reply::Done`].
+    PeersBlock {
+        /// Whom.
+        peer: PeerRef,
+    },
+    /// Give a petname. [`Reply::Done`].
+    PeersName {
+        /// Whom.
+        peer: PeerRef,
+        /// The name; empty removes it.
+        name: String,
+    },
+    /// Import a model by reference and publish its card. [`Reply::Model`].
+    ModelAdd {
+        /// Absolute path of a safetensors file or a diffusers folder.
+        path: String,
+        /// Title, if not the file's own.
+        title: Option<String>,
+        /// Trigger words, if not the file's own.
+        triggers: Vec<String>,
+        /// Licence, an SPDX name where there is one.
+        licence: Option<String>,
+        /// What it is, in words.
+        description: Option<String>,
+    },
+    /// Stop serving a model and forget its local files' references. [`Reply::Done`].
+    ModelRm {
+        /// Which.
+        model: ModelRef,
+    },
+    /// List cards. [`Reply::Models`].
+    ModelList,
+    /// Show one. [`Reply::Model`].
+    ModelShow {
+        /// Which.
+        model: ModelRef,
+    },
+    /// Fetch a model's files now. [`Reply::Fetched`].
+    ModelFetch {
+        /// Which.
+        model: ModelRef,
+    },
+    /// Keep and serve. [`Reply::Done`].
+    ModelPin {
+        /// Which.
+        model: ModelRef,
+    },
+    /// Let garbage collection take it. [`Reply::Done`].
+    ModelUnpin {
+        /// Which.
+        model: ModelRef,
+    },
+    /// Ask for pictures. [`Reply::Submitted`], or [`Reply::Estimate`] for a dry run.
+    Generate(Box<GenerateRequest>),
+    /// List jobs. [`Reply::Jobs`].
+    JobsList,
+    /// Show one. [`Reply::Job`].
+    JobsShow {
+        /// Full id or an unambiguous beginning.
+        job: String,
+    },
+    /// Cancel one. [`Reply::Done`].
+    JobsCancel {
+        /// Full id or an unambiguous beginning.
+        job: String,
+    },
+    /// Dispute a receipt. [`Reply::Done`].
+    JobsDispute {
+        /// Full id or an unambiguous beginning.
+        job: String,
+        /// What is wrong.
+        code: DisputeCode,
+    },
+    /// Everybody's balance. [`Reply::Balances`].
+    LedgerBalance,
+    /// Entries, newest first. [`Reply::Entries`].
+    LedgerEntries {
+        /// Only this author's.
+        author: Option<PeerRef>,
+        /// At most so many.
+        limit: u32,
+    },
+    /// Explain a balance line by line. [`Reply::Why`].
+    LedgerWhy {
+        /// Whose; oneself if absent.
+        peer: Option<PeerRef>,
+    },
+    /// Check everything again from the signed bytes. [`Reply::Audit`].
+    LedgerAudit,
+    /// Give kudos. [`Reply::Wrote`].
+    LedgerGive {
+        /// To whom.
+        peer: PeerRef,
+        /// How much.
+        amount: Millikudos,
+    },
+    /// Finish what runs, take nothing new. [`Reply::Done`].
+    WorkerPause,
+    /// Take jobs again. [`Reply::Done`].
+    WorkerResume,
+}
+
+/// What `hearth generate` asks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GenerateRequest {
+    /// What to draw.
+    pub prompt: String,
+    /// What to stay away from.
+    pub negative: String,
+    /// The checkpoint; the only one known if absent.
+    pub model: Option<ModelRef>,
+    /// Adapters with their weights.
+    pub loras: Vec<LoraAsk>,
+    /// Size; the model's own if absent.
+    pub size: Option<(u32, u32)>,
+    /// Steps.
+    pub steps: u32,
+    /// Guidance scale.
+    pub guidance: Micro,
+    /// Sampler.
+    pub sampler: Sampler,
+    /// Noise schedule.
+    pub schedule: NoiseSchedule,
+    /// Noise seed; drawn if absent. Picture `i` of a batch uses seed + i.
+    pub seed: Option<u64>,
+    /// Noise generator.
+    pub rng: Rng,
+    /// Conventions.
+    pub compat: Compat,
+    /// How many pictures.
+    pub count: u32,
+    /// Most kudos for each picture.
+    pub max: Option<Millikudos>,
+    /// Give up after this long.
+    pub timeout: Option<Millis>,
+    /// Where it may run.
+    pub place: Place,
+    /// Absolute path of the file, or of the folder when several pictures are asked.
+    pub out: Option<String>,
+    /// Absolute folder for every step's latent.
+    pub save_steps: Option<String>,
+    /// Only say what it would cost.
+    pub dry_run: bool,
+}
+
+/// An adapter a person asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LoraAsk {
+    /// Which.
+    pub model: ModelRef,
+    /// How strongly, in UNet and text encoder.
+    pub weight: Micro,
+}
+
+/// Where a job may run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Place {
+    /// Wherever it is done soonest.
+    Any,
+    /// On this machine, writing nothing to the ledger.
+    Local,
+    /// On one peer.
+    Peer(PeerRef),
+}
+
+/// An answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Reply {
+    /// It is done; in one line what changed.
+    Done {
+        /// The line.
+        what: String,
+    },
+    /// The node's state.
+    Status(Box<StatusView>),
+    /// What was checked.
+    Doctor {
+        /// Each check.
+        checks: Vec<Check>,
+    },
+    /// A commons.
+    Commons(Box<CommonsReply>),
+    /// A ticket.
+    Ticket {
+        /// The line to pass on.
+        ticket: String,
+        /// When it expires.
+        expires: Timestamp,
+        /// How many may use it.
+        uses: u32,
+    },
+    /// Members.
+    Peers {
+        /// Each of them.
+        peers: Vec<PeerView>,
+    },
+    /// One member.
+    Peer(Box<PeerView>),
+    /// Cards.
+    Models {
+        /// Each of them.
+        models: Vec<CardView>,
+    },
+    /// One card.
+    Model(Box<CardView>),
+    /// Files are here.
+    Fetched {
+        /// The card.
+        card: CardId,
+        /// Bytes moved.
+        bytes: u64,
+        /// How long it took.
+        took: Millis,
+    },
+    /// Jobs are under way.
+    Submitted {
+        /// Their ids, in order of pictures.
+        jobs: Vec<JobId>,
+    },
+    /// What a dry run found.
+    Estimate {
+        /// Most it would cost, for all pictures.
+        kudos_mk: Millikudos,
+        /// Who would do it.
+        workers: Vec<NodeId>,
+        /// Why nobody could, if so.
+        obstacle: Option<String>,
+    },
+    /// Jobs.
+    Jobs {
+        /// Each of them.
+        jobs: Vec<JobView>,
+    },
+    /// One job.
+    Job(Box<JobView>),
+    /// Balances.
+    Balances {
+        /// This node.
+        node: NodeId,
+        /// Each member's.
+        balances: Vec<BalanceView>,
+        /// Digest of the whole state.
+        digest: String,
+    },
+    /// Entries.
+    Entries {
+        /// Each of them.
+        entries: Vec<LedgerView>,
+    },
+    /// A balance explained.
+    Why {
+        /// Whose.
+        node: NodeId,
+        /// The sum.
+        balance: Balance,
+        /// The part that cannot be spent yet.
+        pending: Balance,
+        /// Every line; their sum is the balance.
+        lines: Vec<WhyLine>,
+    },
+    /// An audit.
+    Audit(AuditReply),
+    /// An entry was written.
+    Wrote {
+        /// Its name.
+        entry: EntryHash,
+        /// In one line what it says.
+        what: String,
+    },
+}
+
+/// A commons as shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CommonsReply {
+    /// Its id.
+    pub id: CommonsId,
+    /// Its charter.
+    pub charter: Charter,
+    /// Members known.
+    pub members: u32,
+    /// Members connected.
+    pub connected: u32,
+}
+
+/// One line of `ledger why`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WhyLine {
+    /// The entry behind it.
+    pub entry: EntryHash,
+    /// Its date.
+    pub time: Timestamp,
+    /// The other side.
+    pub peer: NodeId,
+    /// What it adds.
+    pub amount: Balance,
+    /// `receipt`, `gift`, `seeding`.
+    pub kind: String,
+    /// `settled`, `pending`, `disputed`.
+    pub state: String,
+}
+
+/// What an audit found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuditReply {
+    /// Whether everything holds.
+    pub ok: bool,
+    /// Entries checked.
+    pub entries: u64,
+    /// Chains checked.
+    pub chains: u64,
+    /// Sum of all balances; 0 when all is well.
+    pub sum: Balance,
+    /// Digest as kept.
+    pub digest: String,
+    /// What does not hold.
+    pub findings: Vec<String>,
+}
+
+/// One check of `doctor`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Check {
+    /// What was looked at.
+    pub name: String,
+    /// How it is.
+    pub health: Health,
+    /// What was found.
+    pub found: String,
+    /// What to do.
+    pub hint: Option<String>,
+}
+
+/// How a check came out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Health {
+    /// Well.
+    Ok,
+    /// Works, with a drawback.
+    Warning,
+    /// Does not work.
+    Broken,
+}
+
+/// A command that was not done.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[error("{what}")]
+#[serde(deny_unknown_fields)]
+pub struct Problem {
+    /// Which kind: decides the exit code.
+    pub kind: ProblemKind,
+    /// What failed.
+    pub what: String,
+    /// Why, outermost first.
+    pub causes: Vec<String>,
+    /// The next step.
+    pub hint: Option<String>,
+}
+
+impl Problem {
+    /// Makes a problem without causes or hint.
+    pub fn new(kind: ProblemKind, what: impl Into<String>) -> Self {
+        Self {
+            kind,
+            what: what.into(),
+            causes: Vec::new(),
+            hint: None,
+        }
+    }
+
+    /// Adds a cause.
+    #[must_use]
+    pub fn cause(mut self, cause: impl Into<String>) -> Self {
+        self.causes.push(cause.into());
+        self
+    }
+
+    /// Adds an error and everything behind it as causes.
+    #[must_use]
+    pub fn because(mut self, error: &(dyn std::error::Error + 'static)) -> Self {
+        let mut next = Some(error);
+        while let Some(error) = next {
+            let text = error.to_string();
+            if self.causes.last() != Some(&text) {
+                self.causes.push(text);
+            }
+            next = error.source();
+        }
+        self
+    }
+
+    /// Sets the next step.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+/// A kind of problem.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProblemKind {
+    /// It failed or was refused: exit code 1.
+    Failed,
+    /// The command or the configuration is wrong: 2.
+    Usage,
+    /// Not enough credit: 4.
+    Credit,
+    /// It took too long: 5.
+    Timeout,
+}
+
+/// A picture as reported by `generate`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImageReport {
+    /// Where it was saved.
+    pub path: String,
+    /// Its noise seed.
+    pub seed: u64,
+    /// Hash of the file.
+    pub blake3: BlobHash,
+}
+
+/// What a finished job reports.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JobReport {
+    /// Its picture.
+    pub image: ImageReport,
+    /// Who did it.
+    pub worker: NodeId,
+    /// What it cost.
+    pub kudos_mk: Millikudos,
+    /// How long its parts took.
+    pub timings: Timings,
+    /// From submission to the saved file.
+    pub total: Millis,
+    /// What it took.
+    pub energy: Energy,
+    /// Things a person should know.
+    pub warnings: Vec<String>,
+}
+
+/// Energy as shown, in joules.
+pub fn joules(energy: &Energy) -> Option<f64> {
+    match energy.method {
+        EnergyMethod::Unknown => None,
+        EnergyMethod::Rated | EnergyMethod::Metered => {
+            Some(f64::from(u32::try_from(energy.millijoules).unwrap_or(u32::MAX)) / 1000.0)
+        }
+    }
+}
