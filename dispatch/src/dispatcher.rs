@@ -376,7 +376,7 @@ impl Dispatcher {
             }
             (Some(Caller::Work(key)), _, Some(event)) => {
                 self.with_worker(now, view, |worker, cx| {
-                    worker.answered(cx, key, call, event)
+                    worker.answered(cx, key, call, event);
                 });
             }
             (Some(Caller::Thanks(..)), Some(_), Some(_)) => {}

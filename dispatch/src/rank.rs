@@ -97,13 +97,13 @@ pub(crate) fn candidates(cx: &Scene<'_>, search: &Search<'_>) -> Result<Vec<Cand
         .filter(|advert| has_or_gets(cx, advert, search.demand))
         .map(|advert| estimate(cx, search, advert))
         .collect();
-    if found.is_empty() {
-        if let Some(card) = nobody_has(cx, &friendly, search.demand) {
-            return Err(NoPlace::NobodyHasCard {
-                card,
-                last_seeder: cx.peers.last_seeder(&card),
-            });
-        }
+    if found.is_empty()
+        && let Some(card) = nobody_has(cx, &friendly, search.demand)
+    {
+        return Err(NoPlace::NobodyHasCard {
+            card,
+            last_seeder: cx.peers.last_seeder(&card),
+        });
     }
     found.sort_unstable();
     Ok(found)

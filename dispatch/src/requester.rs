@@ -1,8 +1,9 @@
 //! The requester's half: every job a person of this node asked for, one small machine each.
 //!
 //! This file keeps the table and hands events to the right job; [`job`] is the machine,
-//! `placing`, `following` and `collecting` its three acts. Nothing here computes or charges.
+//! `placing`, `following` and `collecting` its three acts, `cancelling` a way out of each. Nothing here computes or charges.
 
+pub(crate) mod cancelling;
 pub(crate) mod collecting;
 pub(crate) mod following;
 pub(crate) mod job;
@@ -72,11 +73,11 @@ impl Requester {
             .take(limits::JOBS_OPEN_MAX + limits::JOBS_SHOWN_MAX)
         {
             let id = record.job;
-            if !self.jobs.contains_key(&id) {
+            self.jobs.entry(id).or_insert_with(|| {
                 let mut job = Job::restored(record);
                 job.take_up(cx);
-                self.jobs.insert(id, job);
-            }
+                job
+            });
         }
         self.forget_old();
     }
@@ -90,16 +91,14 @@ impl Requester {
         };
         self.burden(&mut job);
         let was_over = job.is_over();
-        if let Some(worker) = job.step(cx, event) {
-            if self.failures.len() < limits::MEMBERS_MAX || self.failures.contains_key(&worker) {
-                *self.failures.entry(worker).or_default() += 1;
-            }
+        if let Some(worker) = job.step(cx, event)
+            && (self.failures.len() < limits::MEMBERS_MAX || self.failures.contains_key(&worker))
+        {
+            *self.failures.entry(worker).or_default() += 1;
         }
         let ended = !was_over && job.is_over();
-        if ended && matches!(job.state, JobState::Finished(_)) {
-            if let Some(worker) = job.worker() {
-                self.failures.remove(&worker);
-            }
+        if let (true, JobState::Finished(_), Some(worker)) = (ended, &job.state, job.worker()) {
+            self.failures.remove(&worker);
         }
         self.jobs.insert(id, job);
         if ended {
@@ -162,10 +161,11 @@ impl Requester {
             if let Some(worker) = other.worker() {
                 *job.orders_at.entry(worker).or_default() += 1;
             }
-            if let (Some(worker), Some(since)) = (other.worker(), other.ordered_at) {
-                if other.wish == Wish::Finish && since >= job.asked_at {
-                    *job.siblings.entry(worker).or_default() += 1;
-                }
+            if let (Some(worker), Some(since)) = (other.worker(), other.ordered_at)
+                && other.wish == Wish::Finish
+                && since >= job.asked_at
+            {
+                *job.siblings.entry(worker).or_default() += 1;
             }
         }
     }

@@ -83,6 +83,7 @@ fn run_all<W: Write>(
         let mut progress = Reporter::new(queued.run, events, queued.cancel.clone());
         let result = engine.run(&queued.spec, &queued.assets, &mut progress, &queued.cancel);
         cancels.forget(queued.run);
+        let result = result.map_err(|error| end(&error, &queued.assets));
         progress.finish(result).map_err(ServeError::Write)?;
     }
     Ok(())
@@ -234,7 +235,7 @@ impl<'a, W: Write> Reporter<'a, W> {
         }
     }
 
-    fn finish(self, result: Result<Output, RunError>) -> io::Result<()> {
+    fn finish(self, result: Result<Output, FailedEnd>) -> io::Result<()> {
         let Self {
             run,
             events,
@@ -265,8 +266,7 @@ impl<'a, W: Write> Reporter<'a, W> {
                 }
                 FailedEnd::Refused(format!("the output is {} bytes, too long", bytes.len()))
             }
-            Err(RunError::Cancelled { .. }) => FailedEnd::Cancelled,
-            Err(error) => FailedEnd::Refused(chain(&error)),
+            Err(end) => end,
         };
         events.send(&EngineEvent::Failed {
             run,
@@ -362,7 +362,22 @@ impl PhaseClock {
     }
 }
 
-/// Returns an error and its causes as one bounded line.
+/// Returns how a run ended, in words that may be told to others: files by their names inside the model,
+/// not by where this machine keeps them.
+fn end(error: &RunError, assets: &Assets) -> FailedEnd {
+    if matches!(error, RunError::Cancelled { .. }) {
+        return FailedEnd::Cancelled;
+    }
+    let mut text = chain(error);
+    for model in std::iter::once(&assets.checkpoint).chain(&assets.loras) {
+        for file in model.files.iter().filter(|file| !file.path.is_empty()) {
+            text = text.replace(&file.path, &format!("{}/{}", model.title, file.name));
+        }
+    }
+    FailedEnd::Refused(bounded(&text))
+}
+
+/// Returns an error and its causes as one line.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -374,7 +389,7 @@ fn chain(error: &dyn std::error::Error) -> String {
         }
         cause = error.source();
     }
-    bounded(&text)
+    text
 }
 
 fn bounded(text: &str) -> String {

@@ -194,18 +194,21 @@ impl Book {
         let header = *entry.header.trusted();
         let rival = self.chains.rival(&entry.header);
         let fit = self.chains.fit(&entry);
-        let frozen = match fit {
-            Fit::Refused(rejection) => return Insertion::Invalid(rejection),
-            Fit::Gap { have } => {
-                return match rival {
-                    Some(proof) if self.note_fork(&proof) => Insertion::Forked(Box::new(proof)),
-                    Some(_) | None => Insertion::Gap {
-                        author: header.author,
-                        have,
-                    },
-                };
+        let fits = match fit {
+            Fit::Next { frozen } => Ok(frozen),
+            Fit::Gap { have } => Err(Insertion::Gap {
+                author: header.author,
+                have,
+            }),
+            Fit::Refused(rejection) => Err(Insertion::Invalid(rejection)),
+        };
+        let frozen = match fits {
+            Ok(frozen) => frozen,
+            // Whatever body and predecessor are, two signed headers prove a fork.
+            Err(outcome) => {
+                let news = rival.filter(|proof| self.note_fork(proof));
+                return news.map_or(outcome, |proof| Insertion::Forked(Box::new(proof)));
             }
-            Fit::Next { frozen } => frozen,
         };
         // What was kept once has its room: on replay the members may come after the strangers.
         if scrutiny == Scrutiny::Full

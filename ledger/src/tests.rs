@@ -2,10 +2,10 @@
 
 mod books;
 mod chains;
+mod crashes;
 mod disk;
 mod effects;
 mod forks;
 mod joining;
-mod perf;
 mod promises;
 mod world;

@@ -141,26 +141,10 @@ impl Job {
     }
 
     pub(crate) fn saved(&mut self, cx: &mut Scene<'_>, call: CallId) {
-        match &self.state {
-            JobState::Saving {
-                call: Some(awaited),
-                ..
-            } if *awaited == call => self.judge_saved(cx, Verdict::Accepted),
-            JobState::Waiting { .. }
-            | JobState::Quoting { .. }
-            | JobState::Signing { .. }
-            | JobState::Ordered { .. }
-            | JobState::Running { .. }
-            | JobState::Releasing { .. }
-            | JobState::Voiding { .. }
-            | JobState::Settling { .. }
-            | JobState::Saving { .. }
-            | JobState::Acking { .. }
-            | JobState::Cancelling { .. }
-            | JobState::Local
-            | JobState::Finished(_)
-            | JobState::Failed(_)
-            | JobState::Cancelled { .. } => cx.out.ignore(None, Ignored::LateAnswer(call)),
+        if self.state.awaited() == Some(call) {
+            self.judge_saved(cx, Verdict::Accepted);
+        } else {
+            cx.out.ignore(None, Ignored::LateAnswer(call));
         }
     }
 

@@ -15,7 +15,7 @@ use crate::event::CallId;
 use crate::failure::JobFailure;
 use crate::ignored::Ignored;
 use crate::ledger_view::HoldState;
-use crate::outbox::{Caller, Word};
+use crate::outbox::Caller;
 use crate::rank::Scene;
 use crate::record::{Attempt, Wish};
 
@@ -107,70 +107,51 @@ impl Job {
     }
 
     pub(crate) fn signed(&mut self, cx: &mut Scene<'_>, call: CallId, entry: EntryHash) {
-        match &self.state {
-            JobState::Signing {
-                worker,
-                max,
-                deadline,
-                call: awaited,
-            } if *awaited == call => {
-                let attempt = Attempt {
-                    worker: *worker,
-                    order: entry,
-                    max: *max,
-                    deadline: *deadline,
-                };
-                self.send_order(cx, attempt);
-            }
-            JobState::Voiding {
-                attempt,
-                why,
-                call: awaited,
-            } if *awaited == call => {
-                let why = why.clone().unwrap_or(JobFailure::Lost(attempt.worker));
-                let worker = attempt.worker;
-                self.next(cx, worker, why);
-            }
-            JobState::Acking {
-                call: Some(awaited),
-                ..
-            } if *awaited == call => self.acked(cx),
-            _state => cx.out.ignore(None, Ignored::LateAnswer(call)),
+        if self.state.awaited() != Some(call) {
+            return cx.out.ignore(None, Ignored::LateAnswer(call));
+        }
+        if let JobState::Signing {
+            worker,
+            max,
+            deadline,
+            ..
+        } = &self.state
+        {
+            let attempt = Attempt {
+                worker: *worker,
+                order: entry,
+                max: *max,
+                deadline: *deadline,
+            };
+            self.send_order(cx, attempt);
+        } else if let JobState::Voiding { attempt, why, .. } = &self.state {
+            let why = why.clone().unwrap_or(JobFailure::Lost(attempt.worker));
+            let worker = attempt.worker;
+            self.next(cx, worker, why);
+        } else {
+            self.acked(cx);
         }
     }
 
     pub(crate) fn not_signed(&mut self, cx: &mut Scene<'_>, call: CallId, cause: String) {
-        let again = cx.now.plus(NUDGE);
-        match &mut self.state {
-            JobState::Signing { call: awaited, .. } if *awaited == call => match self.wish {
-                Wish::Finish => self.fail(cx, JobFailure::Ledger { cause }),
-                Wish::Cancel => self.end(
-                    cx,
-                    JobState::Cancelled {
-                        paid: Millikudos::ZERO,
-                    },
-                ),
-            },
-            JobState::Voiding {
-                attempt,
-                why,
-                call: awaited,
-            } if *awaited == call => {
-                self.state = JobState::Releasing {
-                    attempt: *attempt,
-                    why: why.take(),
-                    nudge: again,
-                };
-            }
-            JobState::Acking {
-                call: awaited,
-                again: retry,
-                ..
-            } if *awaited == Some(call) => {
-                *awaited = None;
-                *retry = again;
-            }
-            _state => cx.out.ignore(None, Ignored::LateAnswer(call)),
+        if self.state.awaited() != Some(call) {
+            return cx.out.ignore(None, Ignored::LateAnswer(call));
+        }
+        let later = cx.now.plus(NUDGE);
+        if let JobState::Voiding { attempt, why, .. } = &mut self.state {
+            self.state = JobState::Releasing {
+                attempt: *attempt,
+                why: why.take(),
+                nudge: later,
+            };
+        } else if let JobState::Acking { call, again, .. } = &mut self.state {
+            *call = None;
+            *again = later;
+        } else if self.wish == Wish::Cancel {
+            let paid = Millikudos::ZERO;
+            self.end(cx, JobState::Cancelled { paid });
+        } else {
+            self.fail(cx, JobFailure::Ledger { cause });
         }
     }
 
@@ -219,15 +200,20 @@ impl Job {
     }
 
     fn accepted(&mut self, cx: &mut Scene<'_>, attempt: Attempt, ahead: u32) {
-        let nudge = cx.now.plus(NUDGE);
-        match &mut self.state {
-            JobState::Ordered { .. } => {
-                self.state = JobState::Running { attempt, nudge };
-                self.progress(cx, Phase::Queued { ahead }, None);
-            }
-            JobState::Running { nudge: next, .. } => *next = nudge,
-            JobState::Cancelling { .. } | JobState::Settling { .. } | JobState::Saving { .. } => {}
-            _state => self.out_of_place(cx, attempt.worker, "accepted"),
+        let later = cx.now.plus(NUDGE);
+        if let JobState::Ordered { .. } = &self.state {
+            self.state = JobState::Running {
+                attempt,
+                nudge: later,
+            };
+            self.progress(cx, Phase::Queued { ahead }, None);
+        } else if let JobState::Running { nudge, .. } = &mut self.state {
+            *nudge = later;
+        } else if !matches!(
+            self.state,
+            JobState::Cancelling { .. } | JobState::Settling { .. } | JobState::Saving { .. }
+        ) {
+            self.out_of_place(cx, attempt.worker, "accepted");
         }
     }
 
@@ -245,21 +231,20 @@ impl Job {
 
     /// The worker says it will not do it; the next one waits for its void.
     fn release(&mut self, cx: &mut Scene<'_>, attempt: Attempt, why: JobFailure) {
-        match &mut self.state {
-            JobState::Ordered { .. } | JobState::Running { .. } => {
-                self.state = JobState::Releasing {
-                    attempt,
-                    why: Some(why),
-                    nudge: cx.now.plus(NUDGE),
-                };
-                self.look_releasing(cx);
-            }
-            JobState::Releasing { why: known, .. } => {
-                *known = Some(why);
-                self.look_releasing(cx);
-            }
-            JobState::Cancelling { .. } => self.look_cancelling(cx),
-            _state => self.out_of_place(cx, attempt.worker, "failed or refused"),
+        if let JobState::Ordered { .. } | JobState::Running { .. } = &self.state {
+            self.state = JobState::Releasing {
+                attempt,
+                why: Some(why),
+                nudge: cx.now.plus(NUDGE),
+            };
+            self.look_releasing(cx);
+        } else if let JobState::Releasing { why: known, .. } = &mut self.state {
+            *known = Some(why);
+            self.look_releasing(cx);
+        } else if let JobState::Cancelling { .. } = &self.state {
+            self.look_cancelling(cx);
+        } else {
+            self.out_of_place(cx, attempt.worker, "failed or refused");
         }
     }
 
@@ -270,13 +255,9 @@ impl Job {
             }
             return;
         }
-        match &mut self.state {
-            JobState::Ordered { nudge, .. }
-            | JobState::Running { nudge, .. }
-            | JobState::Releasing { nudge, .. }
-            | JobState::Cancelling { nudge, .. } => *nudge = cx.now,
-            JobState::Saving { again, .. } => *again = cx.now,
-            _state => {}
+        self.set_nudge(cx.now);
+        if let JobState::Saving { again, .. } = &mut self.state {
+            *again = cx.now;
         }
         self.look(cx);
     }
@@ -293,11 +274,13 @@ impl Job {
     }
 
     pub(crate) fn look_following(&mut self, cx: &mut Scene<'_>) {
-        let (attempt, nudge, sent) = match &self.state {
-            JobState::Ordered { attempt, nudge } => (*attempt, *nudge, true),
-            JobState::Running { attempt, nudge } => (*attempt, *nudge, false),
-            _state => return,
+        let accepted = matches!(self.state, JobState::Running { .. });
+        let (JobState::Ordered { attempt, nudge } | JobState::Running { attempt, nudge }) =
+            &self.state
+        else {
+            return;
         };
+        let (attempt, nudge) = (*attempt, *nudge);
         match Self::hold(cx, &attempt) {
             HoldState::VoidedByProvider | HoldState::VoidedByRequester => {
                 self.state = JobState::Releasing {
@@ -318,22 +301,22 @@ impl Job {
         if cx.now >= nudge {
             self.set_nudge(cx.now.plus(NUDGE));
             if cx.peers.is_connected(&attempt.worker) {
-                if sent {
-                    self.say_order(cx, attempt);
-                } else {
+                if accepted {
                     self.say_resume(cx, attempt);
+                } else {
+                    self.say_order(cx, attempt);
                 }
             }
         }
     }
 
-    fn set_nudge(&mut self, at: Timestamp) {
-        match &mut self.state {
-            JobState::Ordered { nudge, .. }
-            | JobState::Running { nudge, .. }
-            | JobState::Releasing { nudge, .. }
-            | JobState::Cancelling { nudge, .. } => *nudge = at,
-            _state => {}
+    pub(crate) fn set_nudge(&mut self, at: Timestamp) {
+        if let JobState::Ordered { nudge, .. }
+        | JobState::Running { nudge, .. }
+        | JobState::Releasing { nudge, .. }
+        | JobState::Cancelling { nudge, .. } = &mut self.state
+        {
+            *nudge = at;
         }
     }
 
@@ -387,65 +370,6 @@ impl Job {
         };
         let call = cx.out.sign(Caller::Job(self.id), body);
         self.state = JobState::Voiding { attempt, why, call };
-    }
-
-    pub(crate) fn cancel(&mut self, cx: &mut Scene<'_>) {
-        if self.is_over() {
-            return cx.out.ignore(None, Ignored::Over(self.id));
-        }
-        self.wish = Wish::Cancel;
-        match &self.state {
-            JobState::Waiting { .. } | JobState::Quoting { .. } => {
-                let paid = Millikudos::ZERO;
-                self.end(cx, JobState::Cancelled { paid });
-            }
-            JobState::Local => cx.out.tell(Word::StopLocal(self.id)),
-            JobState::Ordered { attempt, .. }
-            | JobState::Running { attempt, .. }
-            | JobState::Releasing { attempt, .. } => {
-                let attempt = *attempt;
-                self.state = JobState::Cancelling {
-                    attempt,
-                    nudge: cx.now.plus(NUDGE),
-                };
-                self.persist(cx);
-                self.say_cancel(cx, attempt);
-                self.look_cancelling(cx);
-            }
-            // Too late or too early to stop: the wish is remembered and granted where it can be.
-            JobState::Signing { .. }
-            | JobState::Voiding { .. }
-            | JobState::Settling { .. }
-            | JobState::Saving { .. }
-            | JobState::Acking { .. }
-            | JobState::Cancelling { .. }
-            | JobState::Finished(_)
-            | JobState::Failed(_)
-            | JobState::Cancelled { .. } => {}
-        }
-    }
-
-    pub(crate) fn look_cancelling(&mut self, cx: &mut Scene<'_>) {
-        let JobState::Cancelling { attempt, nudge } = &self.state else {
-            return;
-        };
-        let (attempt, nudge) = (*attempt, *nudge);
-        match Self::hold(cx, &attempt) {
-            HoldState::VoidedByProvider | HoldState::VoidedByRequester | HoldState::Expired => {
-                let paid = Millikudos::ZERO;
-                self.end(cx, JobState::Cancelled { paid });
-            }
-            HoldState::Settled { amount, .. } if Self::ran_out(cx, &attempt) => {
-                self.end(cx, JobState::Cancelled { paid: amount });
-            }
-            HoldState::Held if Self::ran_out(cx, &attempt) => self.void_late(cx, attempt, None),
-            HoldState::Held | HoldState::Settled { .. } => {
-                if cx.now >= nudge {
-                    self.set_nudge(cx.now.plus(NUDGE));
-                    self.say_cancel(cx, attempt);
-                }
-            }
-        }
     }
 }
 

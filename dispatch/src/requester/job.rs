@@ -435,6 +435,25 @@ impl Job {
 }
 
 impl JobState {
+    /// Returns the call it waits for.
+    pub(crate) const fn awaited(&self) -> Option<CallId> {
+        match self {
+            Self::Signing { call, .. } | Self::Voiding { call, .. } => Some(*call),
+            Self::Saving { call, .. } | Self::Acking { call, .. } => *call,
+            Self::Waiting { .. }
+            | Self::Quoting { .. }
+            | Self::Ordered { .. }
+            | Self::Running { .. }
+            | Self::Releasing { .. }
+            | Self::Settling { .. }
+            | Self::Cancelling { .. }
+            | Self::Local
+            | Self::Finished(_)
+            | Self::Failed(_)
+            | Self::Cancelled { .. } => None,
+        }
+    }
+
     /// Returns the state's name, as people see it.
     pub const fn name(&self) -> &'static str {
         match self {

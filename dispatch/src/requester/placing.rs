@@ -331,16 +331,17 @@ impl Job {
     /// Goes to the next worker after an attempt that can no longer be charged.
     // J8
     pub(crate) fn next(&mut self, cx: &mut Scene<'_>, worker: NodeId, why: JobFailure) {
-        if let (JobFailure::Refused { refusal, .. }, Wish::Finish) = (&why, self.wish) {
-            if *refusal == Refusal::QueueFull && cx.now < self.until {
-                // No fault of anybody: others were faster.
-                self.state = JobState::Waiting {
-                    why: NoPlace::Refused(vec![(worker, Refusal::QueueFull)]),
-                    again: cx.now.plus(BUSY_WAIT),
-                };
-                self.ordered_at = None;
-                return self.persist(cx);
-            }
+        if let (JobFailure::Refused { refusal, .. }, Wish::Finish) = (&why, self.wish)
+            && *refusal == Refusal::QueueFull
+            && cx.now < self.until
+        {
+            // No fault of anybody: others were faster.
+            self.state = JobState::Waiting {
+                why: NoPlace::Refused(vec![(worker, Refusal::QueueFull)]),
+                again: cx.now.plus(BUSY_WAIT),
+            };
+            self.ordered_at = None;
+            return self.persist(cx);
         }
         self.tried.insert(worker);
         self.blamed = Some(worker);

@@ -10,13 +10,15 @@ use super::world::{CHECKPOINT, World, node, paused};
 use crate::*;
 
 fn no_place(world: &World, job: hearth_protocol::id::JobId) -> NoPlace {
-    match world.state(0, job) {
-        JobState::Failed(JobFailure::NoPlace(why)) => why.clone(),
-        other => panic!("expected a job without a place, got {other:?}"),
-    }
+    let state = world.state(0, job);
+    let JobState::Failed(JobFailure::NoPlace(why)) = state else {
+        panic!("expected a job without a place, got {state:?}");
+    };
+    why.clone()
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a flat table of reasons")]
 fn j2_a_job_that_nobody_can_take_says_why_within_two_seconds() {
     type Row = (&'static str, fn(&mut World), fn(&NoPlace) -> bool);
     let rows: [Row; 7] = [
@@ -140,10 +142,11 @@ fn j3_a_batch_spreads_over_the_workers() {
     world.run(60_000);
     let mut workers = BTreeSet::new();
     for job in jobs {
-        match world.state(0, job) {
-            JobState::Finished(finish) => workers.insert(finish.worker),
-            other => panic!("expected a finished job, got {other:?}"),
+        let state = world.state(0, job);
+        let JobState::Finished(finish) = state else {
+            panic!("expected a finished job, got {state:?}");
         };
+        workers.insert(finish.worker);
     }
     assert_eq!(workers.len(), 3);
     for n in 1..4 {

@@ -1,7 +1,7 @@
 //! Whole lives of jobs, good and bad.
 
 use hearth_protocol::entry::{DisputeCode, Verdict};
-use hearth_protocol::id::JobId;
+use hearth_protocol::id::{JobId, NodeId};
 use hearth_protocol::job::{Failure, Refusal};
 use hearth_protocol::unit::Millikudos;
 use hearth_protocol::wire::JobMessage;
@@ -9,21 +9,20 @@ use hearth_protocol::wire::JobMessage;
 use super::world::{EngineDoes, World, node};
 use crate::*;
 
-fn finished_by(world: &World, n: u8, job: JobId) -> Option<NodeIdOf> {
-    match world.state(n, job) {
-        JobState::Finished(finish) => Some(finish.worker),
-        other => panic!("expected a finished job, got {other:?}"),
-    }
+fn finished_by(world: &World, n: u8, job: JobId) -> Option<NodeId> {
+    let state = world.state(n, job);
+    let JobState::Finished(finish) = state else {
+        panic!("expected a finished job, got {state:?}");
+    };
+    finish.worker
 }
-
-type NodeIdOf = Option<hearth_protocol::id::NodeId>;
 
 #[test]
 fn j1_a_job_is_ordered_run_received_and_acked_once() {
     let mut world = World::new(&[0, 4_000]);
     let job = world.submit(0);
     world.run(10_000);
-    assert_eq!(finished_by(&world, 0, job), Some(Some(node(1))));
+    assert_eq!(finished_by(&world, 0, job), Some(node(1)));
     assert_eq!(world.ledger.receipts.len(), 1);
     let (_, receipt, amount) = world.ledger.receipts[0];
     assert_eq!(world.ledger.acks[&receipt], Verdict::Accepted);
@@ -46,7 +45,7 @@ fn j8_a_worker_that_dies_is_waited_for_and_then_the_job_finishes_elsewhere() {
         "its order may still be charged"
     );
     world.live(300_000);
-    assert_eq!(finished_by(&world, 0, job), Some(Some(node(2))));
+    assert_eq!(finished_by(&world, 0, job), Some(node(2)));
     assert_eq!(world.ledger.undisputed(job), 1);
     let states: Vec<HoldState> = world
         .ledger
@@ -64,7 +63,7 @@ fn j8_a_failed_worker_voids_and_the_next_one_gets_the_job_at_once() {
         world.node(1).engine = does;
         let job = world.submit(0);
         world.run(10_000);
-        assert_eq!(finished_by(&world, 0, job), Some(Some(node(2))));
+        assert_eq!(finished_by(&world, 0, job), Some(node(2)));
         assert_eq!(world.ledger.receipts.len(), 1);
     }
 }
@@ -104,7 +103,7 @@ fn j10_a_job_cancelled_in_the_queue_costs_nothing() {
     world.run(20_000);
     let paid = Millikudos::ZERO;
     assert_eq!(*world.state(0, second), JobState::Cancelled { paid });
-    assert_eq!(finished_by(&world, 0, first), Some(Some(node(1))));
+    assert_eq!(finished_by(&world, 0, first), Some(node(1)));
     assert_eq!(world.ledger.receipts.len(), 1);
 }
 
@@ -182,7 +181,7 @@ fn j9_a_cut_connection_is_mended_and_the_same_order_goes_on() {
     );
     world.mend();
     world.run(1_000);
-    assert_eq!(finished_by(&world, 0, job), Some(Some(node(1))));
+    assert_eq!(finished_by(&world, 0, job), Some(node(1)));
     assert_eq!(world.ledger.order_list.len(), 1);
 }
 
@@ -191,9 +190,9 @@ fn j7_a_replayed_order_never_runs_twice() {
     let mut world = World::new(&[0, 4_000]);
     let job = world.submit(0);
     world.run(10_000);
-    let orders = world.node(1).messages.clone().into_iter();
-    let order = orders.filter(|message| matches!(message, JobMessage::Order { .. }));
-    let order = order.last().unwrap();
+    let mut orders = world.node(1).messages.clone().into_iter();
+    let order = orders.rfind(|message| matches!(message, JobMessage::Order { .. }));
+    let order = order.unwrap();
     for (revive, wait) in [(false, 10), (true, 10), (false, 200_000_000)] {
         if revive {
             world.kill(1);
@@ -259,5 +258,5 @@ fn j12_outputs_come_on_a_later_try() {
     world.run(60_000);
     world.node(0).fault = None;
     world.run(60_000);
-    assert_eq!(finished_by(&world, 0, job), Some(Some(node(1))));
+    assert_eq!(finished_by(&world, 0, job), Some(node(1)));
 }

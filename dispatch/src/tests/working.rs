@@ -2,6 +2,7 @@
 
 use hearth_protocol::capacity::Speed;
 use hearth_protocol::charter::PriceTable;
+use hearth_protocol::id::JobId;
 use hearth_protocol::job::{Family, QuoteRequest};
 use hearth_protocol::unit::{ByteCount, Millikudos};
 
@@ -12,7 +13,7 @@ use crate::*;
 #[test]
 fn j5_the_price_is_the_tables() {
     let demand = |width, evaluations, cards: usize| QuoteRequest {
-        job: hearth_protocol::id::JobId::from_bytes([0; 32]),
+        job: JobId::from_bytes([0; 32]),
         family: Family::Sd15,
         width,
         height: 512,
@@ -39,22 +40,40 @@ fn j5_the_price_is_the_tables() {
     assert_eq!(price::speed(&[speed], Family::Sd15), 1);
 }
 
-#[test]
-fn j6_standing_decides_the_queue_and_ageing_overtakes_it() {
+/// A worker at work on a long job, and a poor requester (3) that owes most of its line. Its job
+/// waits when, after `gap_ms`, one of the rich requester (0) comes. Returns both and the runs.
+fn queue_of_rich_and_poor(gap_ms: u64) -> (JobId, JobId, Vec<JobId>) {
     let mut world = World::new(&[0, 0, 1_000, 0]);
     let rich = Millikudos::saturating(10_000_000);
-    let poor = Millikudos::saturating(20_000);
-    world.ledger.rooms = [(node(0), rich), (node(1), rich), (node(3), poor)].into();
-    let first = world.submit(0);
+    let poor = Millikudos::saturating(14_000);
+    world.ledger.rooms = [(node(0), rich), (node(3), poor)].into();
+    for _ in 0..2 {
+        world.submit(3);
+        world.run(8_000);
+    }
+    world.node(2).engine_ms = 70_000;
+    world.submit(0);
     world.run(1_000);
-    // The poor one owes most of its line already.
-    let owed = world.submit(3);
-    world.run(100);
-    let later = world.submit(1);
-    world.run(60_000);
-    assert_eq!(world.node(2).runs.len(), 3);
-    assert_eq!(world.node(2).runs[0], first);
-    assert!(world.node(2).runs.contains(&owed) && world.node(2).runs.contains(&later));
+    world.node(2).engine_ms = 1_000;
+    world.advertise();
+    let of_poor = world.submit(3);
+    world.run(gap_ms);
+    world.advertise();
+    let of_rich = world.submit(0);
+    world.run(120_000);
+    (of_poor, of_rich, world.node(2).runs.split_off(3))
+}
+
+#[test]
+fn j6_standing_decides_the_queue() {
+    let (of_poor, of_rich, runs) = queue_of_rich_and_poor(1_000);
+    assert_eq!(runs, vec![of_rich, of_poor]);
+}
+
+#[test]
+fn j6_ageing_overtakes_standing() {
+    let (of_poor, of_rich, runs) = queue_of_rich_and_poor(65_000);
+    assert_eq!(runs, vec![of_poor, of_rich]);
 }
 
 #[test]

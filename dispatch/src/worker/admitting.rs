@@ -162,10 +162,8 @@ impl Worker {
             Some(Refusal::BadSpec)
         };
         let held = cx.view.order(&asked.order);
-        if held.is_none() {
-            if let Some(refusal) = refusal {
-                return refuse_now(cx, &asked, refusal);
-            }
+        if let (None, Some(refusal)) = (held, &refusal) {
+            return refuse_now(cx, &asked, refusal.clone());
         }
         let mut work = Work::local(cx.now, asked.from, asked.job, asked.spec, family_unset());
         work.order = Some(asked.order);
@@ -250,7 +248,7 @@ impl Worker {
     }
 
     /// Writes the void of an order, and says farewell once it is written.
-    pub(crate) fn void(&mut self, cx: &mut Scene<'_>, work: &mut Work, farewell: Farewell) {
+    pub(crate) fn void(&self, cx: &mut Scene<'_>, work: &mut Work, farewell: Farewell) {
         let Some(order) = work.order else {
             return;
         };

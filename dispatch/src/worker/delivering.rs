@@ -34,7 +34,7 @@ impl Worker {
     /// Works out the charge, notes everything the receipt is made of, then has it signed.
     // J10
     pub(crate) fn charge(
-        &mut self,
+        &self,
         cx: &mut Scene<'_>,
         work: &mut Work,
         run: Run,
@@ -92,7 +92,7 @@ impl Worker {
     }
 
     /// Has the receipt signed, or finds that it was before a restart.
-    fn sign_receipt(&mut self, cx: &mut Scene<'_>, work: &mut Work) {
+    fn sign_receipt(&self, cx: &mut Scene<'_>, work: &mut Work) {
         let (Stage::Receipting { deliverable, .. }, Some(order)) = (&work.stage, work.order) else {
             return;
         };
@@ -124,7 +124,7 @@ impl Worker {
         };
     }
 
-    pub(crate) fn signed(&mut self, cx: &mut Scene<'_>, work: &mut Work, entry: EntryHash) {
+    pub(crate) fn signed(&self, cx: &mut Scene<'_>, work: &mut Work, entry: EntryHash) {
         match &work.stage {
             Stage::Receipting { deliverable, .. } => {
                 let deliverable = deliverable.clone();
@@ -144,7 +144,7 @@ impl Worker {
         }
     }
 
-    pub(crate) fn not_signed(&mut self, cx: &mut Scene<'_>, work: &mut Work) {
+    pub(crate) fn not_signed(&self, cx: &Scene<'_>, work: &mut Work) {
         if let Stage::Receipting { call, again, .. } | Stage::Voiding { call, again, .. } =
             &mut work.stage
         {
@@ -154,7 +154,7 @@ impl Worker {
     }
 
     fn receipted(
-        &mut self,
+        &self,
         cx: &mut Scene<'_>,
         work: &mut Work,
         deliverable: &Deliverable,

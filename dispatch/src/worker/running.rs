@@ -33,7 +33,7 @@ pub(crate) enum WorkEvent {
 }
 
 impl Worker {
-    pub(crate) fn start(&mut self, cx: &mut Scene<'_>, key: WorkKey, work: &mut Work) {
+    pub(crate) fn start(&self, cx: &mut Scene<'_>, key: WorkKey, work: &mut Work) {
         work.started = Some(cx.now);
         let Some(spec) = &work.spec else {
             return;
@@ -106,7 +106,7 @@ impl Worker {
     }
 
     fn run(
-        &mut self,
+        &self,
         cx: &mut Scene<'_>,
         key: WorkKey,
         work: &mut Work,
@@ -202,11 +202,12 @@ impl Worker {
             return;
         };
         self.warm = demand.cards.first().copied().into_iter().collect();
-        let compute =
-            run.timings.encode.get() + run.timings.denoise.get() + run.timings.decode.get();
-        if compute > 0 {
-            let done = crate::price::evaluations(&cx.view.prices(), &demand, run.evaluations, 100);
-            let measured = done.get().saturating_mul(1000) / compute;
+        let timings = &run.timings;
+        let compute = [timings.encode, timings.denoise, timings.decode]
+            .iter()
+            .fold(0_u64, |sum, part| sum.saturating_add(part.get()));
+        let done = crate::price::evaluations(&cx.view.prices(), &demand, run.evaluations, 100);
+        if let Some(measured) = done.get().saturating_mul(1000).checked_div(compute) {
             match self
                 .speeds
                 .iter_mut()
@@ -265,13 +266,7 @@ impl Worker {
         }
     }
 
-    fn stored(
-        &mut self,
-        cx: &mut Scene<'_>,
-        _key: WorkKey,
-        work: &mut Work,
-        outputs: Vec<OutputRef>,
-    ) {
+    fn stored(&self, cx: &mut Scene<'_>, _key: WorkKey, work: &mut Work, outputs: Vec<OutputRef>) {
         let Stage::Storing { run, .. } = &work.stage else {
             return;
         };
@@ -294,13 +289,7 @@ impl Worker {
     }
 
     /// Ends a work badly: an order is voided, an own job told.
-    pub(crate) fn fail(
-        &mut self,
-        cx: &mut Scene<'_>,
-        key: WorkKey,
-        work: &mut Work,
-        failure: Failure,
-    ) {
+    pub(crate) fn fail(&self, cx: &mut Scene<'_>, key: WorkKey, work: &mut Work, failure: Failure) {
         let failure = work.stopping.take().unwrap_or(failure);
         match key {
             WorkKey::Order(_) => self.void(cx, work, Farewell::Failed(failure)),
@@ -313,12 +302,12 @@ impl Worker {
     }
 
     /// Stops a work because it was cancelled.
-    pub(crate) fn stop(&mut self, cx: &mut Scene<'_>, key: WorkKey, work: &mut Work) {
+    pub(crate) fn stop(&self, cx: &mut Scene<'_>, key: WorkKey, work: &mut Work) {
         self.stop_for(cx, key, work, Failure::Cancelled);
     }
 
     pub(crate) fn stop_for(
-        &mut self,
+        &self,
         cx: &mut Scene<'_>,
         key: WorkKey,
         work: &mut Work,

@@ -171,6 +171,27 @@ fn failed_run_says_why_and_the_process_goes_on() {
 }
 
 #[test]
+fn reason_names_files_but_not_where_they_are() {
+    let models = Models::new(Layout::Classic);
+    std::fs::write(models.path("model/vae/config.json"), "{").unwrap();
+    let mut process = Process::start();
+    process.run(1, &models, spec());
+    let EngineEvent::Failed {
+        end: FailedEnd::Refused(reason),
+        ..
+    } = process.end()
+    else {
+        panic!("accepted")
+    };
+    assert!(reason.contains("tiny/vae/config.json"), "{reason}");
+    assert!(
+        !reason.contains(models.dir.path().to_str().unwrap()),
+        "{reason}"
+    );
+    process.stop().unwrap();
+}
+
+#[test]
 fn end_of_input_stops_a_run_and_the_process() {
     let models = Models::new(Layout::Classic);
     let mut process = Process::start();

@@ -265,6 +265,22 @@ fn l26_at_most_one_receipt_a_job_is_undisputed_whatever_is_acked() {
 }
 
 #[test]
+fn l26_a_disputed_receipt_gives_way_to_the_next_for_the_job() {
+    let mut world = World::open(3);
+    let first = world.order_job(0, 1, 7, 100, 50, 10);
+    let second = world.order_job(0, 2, 7, 100, 50, 10);
+    let bad = world.receipt(1, first, 40, 20);
+    world.receipt(2, second, 30, 21);
+    let duplicate = Acceptance::Disputed(DisputeCause::Duplicate);
+    assert_eq!(acceptance(&world.book(), second), duplicate);
+    world.dispute(0, bad, 30);
+    let book = world.book();
+    assert_eq!(acceptance(&book, second), Acceptance::Pending);
+    let said = Acceptance::Disputed(DisputeCause::Said(DisputeCode::Corrupt));
+    assert_eq!(acceptance(&book, first), said);
+}
+
+#[test]
 fn l26_a_voided_order_gives_way_to_the_one_placed_instead() {
     let mut world = World::open(3);
     let first = world.order_job(0, 1, 7, 100, 50, 10);

@@ -98,6 +98,28 @@ fn l8_a_header_without_its_predecessor_proves_a_fork_too() {
 }
 
 #[test]
+fn l8_a_header_that_fits_nowhere_proves_a_fork_too() {
+    let mut world = World::open(2);
+    world.tick(0, 100);
+    let tip = world.tip(0);
+    world.tick(0, 200);
+    let mut book = world.book();
+    world.rewind(0, tip);
+    let body = super::world::canonical(&super::world::gift(1, 5));
+    let back = world.forge(0, 99, &body, |_| {});
+    assert!(matches!(
+        book.insert(back.clone(), LATE),
+        Insertion::Forked(_)
+    ));
+    assert!(
+        !book.contains(&back.hash()),
+        "dated back, and so no part of the chain"
+    );
+    let refused = Insertion::Invalid(Rejection::DateBack);
+    assert_eq!(book.insert(back, LATE), refused);
+}
+
+#[test]
 fn l9_past_a_fork_nothing_counts_but_orders_their_provider_settled() {
     let mut world = World::open(3);
     world.give(0, 1, 5, 10);
