@@ -22,8 +22,27 @@ pub struct Credit {
 /// Decides how much more `requester` may order at `me`. `running` is what `me` runs for it that
 /// is in no open hold of the book.
 pub fn room(book: &Book, me: &NodeId, requester: &NodeId, running: Millikudos) -> Credit {
+    credit(
+        book,
+        me,
+        requester,
+        book.exposure(me, requester).plus(running),
+    )
+}
+
+/// As [`room`], for a caller that counts the orders it took itself: open holds are left out, so
+/// that an order about to be judged does not stand in its own way.
+pub fn room_beside_holds(book: &Book, me: &NodeId, requester: &NodeId) -> Credit {
+    let holds = book.open_orders_at(me);
+    let theirs = holds.iter().filter(|order| order.requester == *requester);
+    let exposed = theirs.fold(book.exposure(me, requester), |sum, order| {
+        sum.minus(order.max)
+    });
+    credit(book, me, requester, exposed)
+}
+
+fn credit(book: &Book, me: &NodeId, requester: &NodeId, exposed: Balance) -> Credit {
     let line = book.line(me, requester);
-    let exposed = book.exposure(me, requester).plus(running);
     let left = i128::from(line.get()) - exposed.mk();
     let is_served = book.is_member(requester) && !book.is_forked(requester);
     let room = if is_served {

@@ -30,7 +30,7 @@ pub use audit::{Finding, Report, audit};
 pub use author::Author;
 pub use book::{Book, Insertion};
 pub use chain::Want;
-pub use credit::{Credit, room};
+pub use credit::{Credit, room, room_beside_holds};
 pub use fork::verify_fork_proof;
 pub use ledger::{ForkError, Ledger, OpenError, Received, WriteError};
 pub use order::{Acceptance, DisputeCause, OrderState, OrderView, ReceiptView, VoidBy};

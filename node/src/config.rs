@@ -269,8 +269,10 @@ impl Settings {
 fn flatten<'a>(prefix: &str, table: &'a toml::Table, into: &mut Vec<(String, &'a toml::Value)>) {
     for (name, value) in table {
         let name = format!("{prefix}{name}");
+        let section = format!("{name}.");
+        let is_known = KEYS.iter().any(|key| key.name.starts_with(&section));
         match value.as_table() {
-            Some(table) if !table.is_empty() => flatten(&format!("{name}."), table, into),
+            Some(table) if is_known || !table.is_empty() => flatten(&section, table, into),
             Some(_) | None => into.push((name, value)),
         }
     }

@@ -28,21 +28,39 @@ pub(crate) struct ControlDesk {
 impl ControlDesk {
     /// Puts a desk in front of a switchboard.
     pub(crate) const fn new(desk: Desk, blobs: Blobs, notices: broadcast::Sender<Notice>) -> Self {
-        Self { desk, blobs, notices }
+        Self {
+            desk,
+            blobs,
+            notices,
+        }
     }
 
     async fn carry(self, command: Command) -> Result<Reply, Problem> {
         match command {
-            Command::ModelAdd { path, title, triggers, licence, description } => {
-                let wishes = models::CardWishes { title, triggers, licence, description };
-                let view = models::add(&self.desk, &self.blobs, &PathBuf::from(path), wishes).await?;
+            Command::ModelAdd {
+                path,
+                title,
+                triggers,
+                licence,
+                description,
+            } => {
+                let wishes = models::CardWishes {
+                    title,
+                    triggers,
+                    licence,
+                    description,
+                };
+                let view =
+                    models::add(&self.desk, &self.blobs, &PathBuf::from(path), wishes).await?;
                 Ok(Reply::Model(Box::new(view)))
             }
             Command::ModelFetch { model } => models::fetch(&self.desk, &self.blobs, model).await,
             Command::CommonsJoin { ticket } => join::join(&self.desk, &self.blobs, &ticket).await,
             Command::Generate(request) => {
                 let request = self.import_paths(*request).await?;
-                self.desk.command(Command::Generate(Box::new(request))).await
+                self.desk
+                    .command(Command::Generate(Box::new(request)))
+                    .await
             }
             other => self.desk.command(other).await,
         }

@@ -97,7 +97,14 @@ pub async fn start(home: &Home, config: &Config) -> Result<Daemon, StartError> {
     let (asks, ask_queue) = mpsc::channel(limits::ROOM_QUEUE_MAX);
     let desk = Desk::new(key.id(), asks);
     let (notices, _) = broadcast::channel(NOTICES);
-    let (rooms, inbox) = connect(home, config, &blobs, blob_events, notices.clone(), ask_queue)?;
+    let (rooms, inbox) = connect(
+        home,
+        config,
+        &blobs,
+        blob_events,
+        notices.clone(),
+        ask_queue,
+    )?;
     let opening = Opening {
         facts: Facts {
             key: key.clone(),
@@ -111,10 +118,18 @@ pub async fn start(home: &Home, config: &Config) -> Result<Daemon, StartError> {
         dispatcher: dispatcher(&key, config),
     };
     let board = Switchboard::open(opening, rooms, &inbox).await?;
-    let (access, server) = serve(home, config, ControlDesk::new(desk.clone(), blobs, notices)).await?;
+    let (access, server) =
+        serve(home, config, ControlDesk::new(desk.clone(), blobs, notices)).await?;
     let ended = spawn(board, inbox)?;
     tracing::info!(node = key.id().short(), url = access.url, "ready");
-    Ok(Daemon { access, home: home.clone(), desk, ended, server, _lock: lock })
+    Ok(Daemon {
+        access,
+        home: home.clone(),
+        desk,
+        ended,
+        server,
+        _lock: lock,
+    })
 }
 
 fn connect(
@@ -134,7 +149,13 @@ fn connect(
         threads: config.worker.threads,
     };
     let engine = engine::supervise(engine, engine_sender);
-    let rooms = Rooms { blobs: blobs.clone(), network: None, engine, notices, answers };
+    let rooms = Rooms {
+        blobs: blobs.clone(),
+        network: None,
+        engine,
+        notices,
+        answers,
+    };
     let inbox = Inbox {
         network,
         network_sender,
@@ -148,7 +169,11 @@ fn connect(
 }
 
 fn dispatcher(key: &NodeKey, config: &Config) -> Dispatcher {
-    let accepting = if config.worker.enabled { Accepting::Yes } else { Accepting::Never };
+    let accepting = if config.worker.enabled {
+        Accepting::Yes
+    } else {
+        Accepting::Never
+    };
     let worker = WorkerPolicy {
         engine: Engine::Present,
         accepting,
@@ -158,7 +183,11 @@ fn dispatcher(key: &NodeKey, config: &Config) -> Dispatcher {
         queue_max: limits::QUEUE_MAX,
         speeds: Vec::new(),
     };
-    Dispatcher::new(DispatchConfig { me: key.id(), seed: chance::bytes(), worker })
+    Dispatcher::new(DispatchConfig {
+        me: key.id(),
+        seed: chance::bytes(),
+        worker,
+    })
 }
 
 async fn serve(
@@ -171,7 +200,10 @@ async fn serve(
     let listener = TcpListener::bind(addr).await.map_err(listen)?;
     let addr = listener.local_addr().map_err(listen)?;
     let token = data_encoding::HEXLOWER.encode(&chance::bytes());
-    let access = ApiAccess { url: format!("http://{addr}"), token: token.clone() };
+    let access = ApiAccess {
+        url: format!("http://{addr}"),
+        token: token.clone(),
+    };
     let router = hearth_gateway::router(Arc::new(control), Access { token, addr });
     let server = tokio::spawn(async move {
         if let Err(error) = hearth_gateway::serve(listener, router).await {

@@ -44,7 +44,10 @@ mod tests {
 
     #[test]
     fn a_line_of_proc_is_read_in_bytes() {
-        assert_eq!(kib_line("a: 1 kB\nVmRSS:\t   12 kB\n", "VmRSS:"), Some(ByteCount::new(12_288)));
+        assert_eq!(
+            kib_line("a: 1 kB\nVmRSS:\t   12 kB\n", "VmRSS:"),
+            Some(ByteCount::new(12_288))
+        );
         assert_eq!(kib_line("", "VmRSS:"), None);
     }
 }

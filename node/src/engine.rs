@@ -62,7 +62,15 @@ impl EngineHandle {
 /// Starts supervising. Ends, killing the process, when the handle is dropped.
 pub(crate) fn supervise(config: EngineConfig, reports: mpsc::Sender<EngineReport>) -> EngineHandle {
     let (calls, inbox) = mpsc::channel(limits::QUEUE_MAX);
-    tokio::spawn(Supervisor { config, inbox, reports, running: None }.run());
+    tokio::spawn(
+        Supervisor {
+            config,
+            inbox,
+            reports,
+            running: None,
+        }
+        .run(),
+    );
     EngineHandle { calls }
 }
 
@@ -103,7 +111,9 @@ impl Supervisor {
     }
 
     async fn turn(&mut self, process: Option<&mut Process>) -> Turn {
-        let Some(process) = process else { return Turn::Call(self.inbox.recv().await) };
+        let Some(process) = process else {
+            return Turn::Call(self.inbox.recv().await);
+        };
         tokio::select! {
             call = self.inbox.recv() => Turn::Call(call),
             event = process.frames.recv() => Turn::Said(event),
@@ -123,9 +133,13 @@ impl Supervisor {
                 Err(error) => return self.died(format!("it could not be started: {error}")).await,
             }
         }
-        let Some(process) = process.as_mut() else { return };
+        let Some(process) = process.as_mut() else {
+            return;
+        };
         let frame = codec::encode(&call);
-        let len = u32::try_from(frame.len()).expect("calls are far below 4 GiB").to_le_bytes();
+        let len = u32::try_from(frame.len())
+            .expect("calls are far below 4 GiB")
+            .to_le_bytes();
         let written = async {
             process.stdin.write_all(&len).await?;
             process.stdin.write_all(&frame).await?;
@@ -154,7 +168,9 @@ impl Supervisor {
 }
 
 async fn ended(process: Option<Process>) -> String {
-    let Some(mut process) = process else { return "it is not running".into() };
+    let Some(mut process) = process else {
+        return "it is not running".into();
+    };
     let _already_dead = process.child.start_kill();
     match process.child.wait().await {
         Ok(status) => format!("it ended with {status}"),
@@ -174,7 +190,10 @@ fn spawn(config: &EngineConfig) -> std::io::Result<Process> {
         .stderr(Stdio::null())
         .kill_on_drop(true);
     if config.threads > 0 {
-        command.env("RAYON_NUM_THREADS", OsString::from(config.threads.to_string()));
+        command.env(
+            "RAYON_NUM_THREADS",
+            OsString::from(config.threads.to_string()),
+        );
     }
     let mut child = command.spawn()?;
     limit(&child);
@@ -183,15 +202,27 @@ fn spawn(config: &EngineConfig) -> std::io::Result<Process> {
     };
     let (sender, frames) = mpsc::channel(64);
     tokio::spawn(read_frames(stdout, sender));
-    Ok(Process { child, stdin, frames })
+    Ok(Process {
+        child,
+        stdin,
+        frames,
+    })
 }
 
 /// No core dumps of people's prompts, and a bounded number of files.
 fn limit(child: &Child) {
     use rustix::process::{Pid, Resource, Rlimit, prlimit};
-    let Some(pid) = child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?)) else { return };
+    let Some(pid) = child
+        .id()
+        .and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?))
+    else {
+        return;
+    };
     for (resource, max) in [(Resource::Core, 0), (Resource::Nofile, FILES_MAX)] {
-        let limit = Rlimit { current: Some(max), maximum: Some(max) };
+        let limit = Rlimit {
+            current: Some(max),
+            maximum: Some(max),
+        };
         if let Err(error) = prlimit(Some(pid), resource, limit) {
             tracing::warn!(%error, ?resource, "the engine process runs without this limit");
         }
@@ -228,7 +259,9 @@ async fn read_frame(reader: &mut (impl AsyncRead + Unpin)) -> std::io::Result<Op
     }
     let mut frame = vec![0; len];
     reader.read_exact(&mut frame).await?;
-    codec::decode(&frame, limits::ENGINE_FRAME_LEN_MAX).map(Some).map_err(std::io::Error::other)
+    codec::decode(&frame, limits::ENGINE_FRAME_LEN_MAX)
+        .map(Some)
+        .map_err(std::io::Error::other)
 }
 
 #[cfg(test)]
@@ -238,7 +271,13 @@ mod tests {
     #[tokio::test]
     async fn an_oversized_frame_is_refused_before_it_is_read() {
         let mut bytes: &[u8] = &u32::MAX.to_le_bytes();
-        assert!(read_frame(&mut bytes).await.unwrap_err().to_string().contains("bytes"));
+        assert!(
+            read_frame(&mut bytes)
+                .await
+                .unwrap_err()
+                .to_string()
+                .contains("bytes")
+        );
     }
 
     #[tokio::test]
@@ -246,7 +285,10 @@ mod tests {
         let frame = codec::encode(&EngineEvent::Ready);
         let len = u32::try_from(frame.len()).unwrap().to_le_bytes();
         let bytes = [&len[..], &frame].concat();
-        assert_eq!(read_frame(&mut &bytes[..]).await.unwrap(), Some(EngineEvent::Ready));
+        assert_eq!(
+            read_frame(&mut &bytes[..]).await.unwrap(),
+            Some(EngineEvent::Ready)
+        );
         assert_eq!(read_frame(&mut &b""[..]).await.unwrap(), None);
     }
 }

@@ -302,6 +302,7 @@ mod tests {
 
     #[test]
     fn key_is_made_once_and_found_again() {
+        // I3
         let (_dir, home) = home();
         assert!(load(&home).unwrap().is_none());
         let key = load_or_create(&home).unwrap();
@@ -329,6 +330,7 @@ mod tests {
 
     #[test]
     fn restore_keeps_another_key_unless_told() {
+        // I3
         let (dir, first) = home();
         let key = load_or_create(&first).unwrap();
         let file = dir.path().join("backup.txt");
@@ -365,6 +367,7 @@ mod tests {
     #[cfg(unix)]
     #[test]
     fn key_open_to_others_is_refused_with_a_hint() {
+        // I3
         use std::os::unix::fs::PermissionsExt;
         let (_dir, home) = home();
         load_or_create(&home).unwrap();
@@ -377,6 +380,7 @@ mod tests {
 
     #[test]
     fn damaged_key_is_refused_and_kept() {
+        // I3
         let (_dir, home) = home();
         write_private(&home.identity_key(), b"not a key\n").unwrap();
         let error = load_or_create(&home).unwrap_err();

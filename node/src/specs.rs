@@ -22,13 +22,19 @@ impl Specs {
     /// Uses a folder, creating it where needed.
     pub(crate) fn open(dir: &Path) -> std::io::Result<Self> {
         fs::create_dir_all(dir)?;
-        Ok(Self { dir: dir.to_path_buf() })
+        Ok(Self {
+            dir: dir.to_path_buf(),
+        })
     }
 
     /// Keeps a spec, synced.
     pub(crate) fn keep(&self, job: &JobId, spec: &JobSpec) -> std::io::Result<()> {
         let path = self.path(job);
-        if path.exists() { Ok(()) } else { write_private(&path, &codec::encode(spec)) }
+        if path.exists() {
+            Ok(())
+        } else {
+            write_private(&path, &codec::encode(spec))
+        }
     }
 
     /// Returns a spec that was kept.

@@ -108,20 +108,31 @@ pub(crate) struct Store {
 impl Store {
     /// Opens or creates the store in a folder.
     pub(crate) fn open(dir: &Path) -> Result<Self, StoreError> {
-        let open = |source| StoreError::Open { path: dir.to_path_buf(), source };
+        let open = |source| StoreError::Open {
+            path: dir.to_path_buf(),
+            source,
+        };
         let db = sled::Config::new()
             .path(dir)
             .cache_capacity(CACHE_BYTES)
             .flush_every_ms(None)
             .open()
             .map_err(open)?;
-        let file = std::fs::File::open(dir.join("db")).map_err(|error| open(sled::Error::Io(error)))?;
+        let file =
+            std::fs::File::open(dir.join("db")).map_err(|error| open(sled::Error::Io(error)))?;
         Ok(Self { db, file })
     }
 
     /// Writes one value; durable after [`flush`](Self::flush).
-    pub(crate) fn put<T: Serialize>(&self, table: Table, key: &[u8], value: &T) -> Result<(), StoreError> {
-        self.db.open_tree(table.name())?.insert(key, codec::encode(value))?;
+    pub(crate) fn put<T: Serialize>(
+        &self,
+        table: Table,
+        key: &[u8],
+        value: &T,
+    ) -> Result<(), StoreError> {
+        self.db
+            .open_tree(table.name())?
+            .insert(key, codec::encode(value))?;
         Ok(())
     }
 
@@ -141,7 +152,9 @@ impl Store {
             let (key, bytes) = pair?;
             match codec::decode(&bytes, VALUE_LEN_MAX) {
                 Ok(value) => values.push((key.to_vec(), value)),
-                Err(error) => tracing::warn!(table = table.name(), %error, "skipped an unreadable value"),
+                Err(error) => {
+                    tracing::warn!(table = table.name(), %error, "skipped an unreadable value")
+                }
             }
         }
         Ok(values)
@@ -172,7 +185,11 @@ impl Store {
 
     /// Reads every card.
     pub(crate) fn cards(&self) -> Result<Vec<Signed<Card>>, StoreError> {
-        Ok(self.all(Table::Cards)?.into_iter().map(|(_, card)| card).collect())
+        Ok(self
+            .all(Table::Cards)?
+            .into_iter()
+            .map(|(_, card)| card)
+            .collect())
     }
 
     /// Reads every note about a card's files.
@@ -205,13 +222,19 @@ mod tests {
     #[test]
     fn what_was_flushed_is_there_after_opening_again() {
         let dir = tempfile::tempdir().unwrap();
-        let note = PeerNote { name: "ada".into(), level: TrustLevel::Trusted };
+        let note = PeerNote {
+            name: "ada".into(),
+            level: TrustLevel::Trusted,
+        };
         let store = Store::open(dir.path()).unwrap();
         store.put(Table::Peers, &[7; 32], &note).unwrap();
         store.flush().unwrap();
         drop(store);
         let store = Store::open(dir.path()).unwrap();
-        assert_eq!(store.peers().unwrap(), [(NodeId::from_bytes([7; 32]), note)]);
+        assert_eq!(
+            store.peers().unwrap(),
+            [(NodeId::from_bytes([7; 32]), note)]
+        );
         store.remove(Table::Peers, &[7; 32]).unwrap();
         assert!(store.peers().unwrap().is_empty());
     }
@@ -220,7 +243,12 @@ mod tests {
     fn an_unreadable_value_is_skipped() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
-        store.db.open_tree("peers").unwrap().insert([1; 32], b"junk").unwrap();
+        store
+            .db
+            .open_tree("peers")
+            .unwrap()
+            .insert([1; 32], b"junk")
+            .unwrap();
         assert!(store.peers().unwrap().is_empty());
     }
 }

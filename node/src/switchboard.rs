@@ -37,11 +37,11 @@ use tokio::sync::{broadcast, mpsc};
 use tokio::task::AbortHandle;
 
 pub(crate) use ask::{Ask, CardDraft, Desk, SourceReply};
-pub(crate) use opening::{Opening, OpeningError};
 use carry::Run;
 use errand::{Answer, Answers};
 use jobs::JobDesk;
 use lens::Lens;
+pub(crate) use opening::{Opening, OpeningError};
 use peers::PeerBook;
 use shelf::Shelf;
 
@@ -197,7 +197,11 @@ impl Switchboard {
         let dispatch = self.dispatcher.poll_timeout().map(|(at, _)| at);
         let sync = self.ledger.as_ref().map(|_| self.pulse.sync_due);
         let idle = now().plus(Millis::from_secs(3_600));
-        [dispatch, sync, self.pulse.advert_due].into_iter().flatten().min().unwrap_or(idle)
+        [dispatch, sync, self.pulse.advert_due]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or(idle)
     }
 
     async fn take(&mut self, input: Input, inbox: &Inbox) -> Flow {
@@ -216,8 +220,16 @@ impl Switchboard {
     /// Does what is due, carries out every effect, and lets out what may leave.
     fn settle(&mut self) {
         let now = now();
-        if self.dispatcher.poll_timeout().is_some_and(|(at, _)| at <= now) {
-            let lens = Lens { me: self.me, book: self.ledger.as_ref().map(Ledger::book), peers: &self.peers };
+        if self
+            .dispatcher
+            .poll_timeout()
+            .is_some_and(|(at, _)| at <= now)
+        {
+            let lens = Lens {
+                me: self.me,
+                book: self.ledger.as_ref().map(Ledger::book),
+                peers: &self.peers,
+            };
             self.dispatcher.handle_timeout(now, &lens);
         }
         self.carry_out();
@@ -232,7 +244,11 @@ impl Switchboard {
 
     /// Tells dispatch something and lets it decide.
     fn dispatch(&mut self, event: Event) {
-        let lens = Lens { me: self.me, book: self.ledger.as_ref().map(Ledger::book), peers: &self.peers };
+        let lens = Lens {
+            me: self.me,
+            book: self.ledger.as_ref().map(Ledger::book),
+            peers: &self.peers,
+        };
         self.dispatcher.handle(now(), event, &lens);
     }
 

@@ -67,6 +67,29 @@ pub(crate) fn deserialize_bytes<'de, D: Deserializer<'de>, const N: usize>(
     }
 }
 
+/// Byte strings of any length, hex digits in human-readable formats.
+pub(crate) mod bytes_or_hex {
+    use data_encoding::HEXLOWER_PERMISSIVE;
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        super::serialize_bytes(bytes, serializer)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<u8>, D::Error> {
+        if !deserializer.is_human_readable() {
+            return serde_bytes::deserialize(deserializer);
+        }
+        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        HEXLOWER_PERMISSIVE
+            .decode(text.as_bytes())
+            .map_err(D::Error::custom)
+    }
+}
+
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*

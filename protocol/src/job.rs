@@ -496,8 +496,8 @@ pub struct Preview {
     pub width: u16,
     /// Height in pixels.
     pub height: u16,
-    /// RGB bytes, row by row.
-    #[serde(with = "serde_bytes")]
+    /// RGB bytes, row by row; hex digits in JSON.
+    #[serde(with = "crate::id::bytes_or_hex")]
     pub rgb: Vec<u8>,
 }
 

@@ -28,6 +28,13 @@ pub enum DoorRequest {
         /// The commons meant.
         commons: CommonsId,
     },
+    /// I was a member before: send me my own chain from here on. Answered to its author alone.
+    Chain {
+        /// The commons meant.
+        commons: CommonsId,
+        /// From which place.
+        from: Seq,
+    },
     /// Let me in.
     Join {
         /// The joiner's first entry.
@@ -43,6 +50,11 @@ pub enum DoorRequest {
 pub enum DoorReply {
     /// The charter asked for.
     Charter(Box<Signed<Charter>>),
+    /// Entries of the asker's own chain, in order; none when it is not known or at its end.
+    Chain {
+        /// The entries.
+        entries: Vec<Entry>,
+    },
     /// Come in; these members are near.
     Welcome {
         /// Members to connect to, the answering one first.
@@ -354,7 +366,7 @@ impl Message for DoorRequest {
 
     fn check(&self) -> Result<(), MessageError> {
         match self {
-            Self::Charter { .. } => Ok(()),
+            Self::Charter { .. } | Self::Chain { .. } => Ok(()),
             Self::Join { entry, addrs } => {
                 bound("body", entry.body.len(), limits::BODY_LEN_MAX)?;
                 bound_addrs(&addrs.addrs)
@@ -373,6 +385,7 @@ impl Message for DoorReply {
                 charter.trusted().rules.len(),
                 limits::CHARTER_LEN_MAX,
             ),
+            Self::Chain { entries } => bound_entries(entries),
             Self::Welcome { members } => {
                 bound("members", members.len(), 64)?;
                 members

@@ -11,21 +11,26 @@ use hearth_protocol::capacity::{Accepting, Capacity, Device, DeviceKind, NodeAdd
 use hearth_protocol::card::{Card, CardFile, CardKind};
 use hearth_protocol::charter::{Admission, Caps, Charter, Invite, PriceTable, Windows};
 use hearth_protocol::codec;
-use hearth_protocol::engine::{AssetFile, Assets, EngineCall, EngineEvent, FailedEnd, ModelAsset, OutputFile};
-use hearth_protocol::entry::{
-    Body, DisputeCode, Energy, EnergyMethod, Entry, Header, InviteUse, NO_PREV, TransferReason, VERSION, Verdict,
-    VoidReason, Work, body_hash,
+use hearth_protocol::engine::{
+    AssetFile, Assets, EngineCall, EngineEvent, FailedEnd, ModelAsset, OutputFile,
 };
-use hearth_protocol::id::{BlobHash, CardId, Commitment, CommonsId, EntryHash, JobId, NodeId, Salt, Sha256};
+use hearth_protocol::entry::{
+    Body, DisputeCode, Energy, EnergyMethod, Entry, Header, InviteUse, NO_PREV, TransferReason,
+    VERSION, Verdict, VoidReason, Work, body_hash,
+};
+use hearth_protocol::id::{
+    BlobHash, CardId, Commitment, CommonsId, EntryHash, JobId, NodeId, Salt, Sha256,
+};
 use hearth_protocol::job::{
-    Compat, Failure, Family, JobSpec, Latents, LoraUse, Micro, NoiseSchedule, OutputRef, Phase, Preview, Quote,
-    QuoteRequest, Refusal, Rng, Sampler, Timings,
+    Compat, Failure, Family, JobSpec, Latents, LoraUse, Micro, NoiseSchedule, OutputRef, Phase,
+    Preview, Quote, QuoteRequest, Refusal, Rng, Sampler, Timings,
 };
 use hearth_protocol::sign::{NodeKey, Signed};
 use hearth_protocol::ticket::{InviteSecret, MemberAddrs, Ticket, TicketInvite};
 use hearth_protocol::unit::{ByteCount, Millikudos, Millis, Seq, Timestamp};
 use hearth_protocol::wire::{
-    Done, DoorRefusal, DoorReply, DoorRequest, EntryBatch, ForkProof, Head, JobMessage, Message, SyncMessage,
+    Done, DoorRefusal, DoorReply, DoorRequest, EntryBatch, ForkProof, Head, JobMessage, Message,
+    SyncMessage,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -69,9 +74,23 @@ fn bodies() -> Vec<(&'static str, Body)> {
     let order = EntryHash::from_bytes([5; 32]);
     let proof = InviteSecret::from_seed([2; 32]).prove(&key().id());
     vec![
-        ("join", Body::Join { invite: Some(InviteUse { invite: invite(), proof }) }),
+        (
+            "join",
+            Body::Join {
+                invite: Some(InviteUse {
+                    invite: invite(),
+                    proof,
+                }),
+            },
+        ),
         ("join_founder", Body::Join { invite: None }),
-        ("trust", Body::Trust { peer: NodeId::from_bytes([3; 32]), limit: mk(5) }),
+        (
+            "trust",
+            Body::Trust {
+                peer: NodeId::from_bytes([3; 32]),
+                limit: mk(5),
+            },
+        ),
         (
             "order",
             Body::Order {
@@ -94,13 +113,41 @@ fn bodies() -> Vec<(&'static str, Body)> {
                     compute: Millis::new(1_500),
                     fetched: ByteCount::new(77),
                 },
-                energy: Energy { millijoules: 12_345, method: EnergyMethod::Rated },
+                energy: Energy {
+                    millijoules: 12_345,
+                    method: EnergyMethod::Rated,
+                },
             },
         ),
-        ("void", Body::Void { order, reason: VoidReason::Failed }),
-        ("ack", Body::Ack { receipt: order, verdict: Verdict::Accepted }),
-        ("dispute", Body::Ack { receipt: order, verdict: Verdict::Disputed(DisputeCode::Corrupt) }),
-        ("gift", Body::Transfer { to: NodeId::from_bytes([3; 32]), amount: mk(1), reason: TransferReason::Gift }),
+        (
+            "void",
+            Body::Void {
+                order,
+                reason: VoidReason::Failed,
+            },
+        ),
+        (
+            "ack",
+            Body::Ack {
+                receipt: order,
+                verdict: Verdict::Accepted,
+            },
+        ),
+        (
+            "dispute",
+            Body::Ack {
+                receipt: order,
+                verdict: Verdict::Disputed(DisputeCode::Corrupt),
+            },
+        ),
+        (
+            "gift",
+            Body::Transfer {
+                to: NodeId::from_bytes([3; 32]),
+                amount: mk(1),
+                reason: TransferReason::Gift,
+            },
+        ),
         (
             "seeding",
             Body::Transfer {
@@ -127,7 +174,10 @@ fn entry(body: &Body) -> Entry {
         time: Timestamp::from_millis(2_000),
         body: body_hash(&body),
     };
-    Entry { header: Signed::sign(header, &key()), body }
+    Entry {
+        header: Signed::sign(header, &key()),
+        body,
+    }
 }
 
 fn addrs() -> NodeAddrs {
@@ -144,11 +194,19 @@ fn capacity() -> Capacity {
         time: Timestamp::from_millis(3_000),
         nickname: "ada".into(),
         software: "hearth 0.1.0".into(),
-        device: Device { kind: DeviceKind::Cpu, name: "two cores".into(), memory: ByteCount::new(1 << 30), units: 2 },
+        device: Device {
+            kind: DeviceKind::Cpu,
+            name: "two cores".into(),
+            memory: ByteCount::new(1 << 30),
+            units: 2,
+        },
         accepting: Accepting::Yes,
         queue: 1,
         price_percent: 100,
-        speeds: vec![Speed { family: Family::Sd15, mk_per_s: 400 }],
+        speeds: vec![Speed {
+            family: Family::Sd15,
+            mk_per_s: 400,
+        }],
         warm: vec![CardId::from_bytes([7; 32])],
         cards: vec![CardId::from_bytes([7; 32]), CardId::from_bytes([8; 32])],
         addrs: addrs(),
@@ -184,7 +242,11 @@ fn spec() -> JobSpec {
     JobSpec {
         version: 1,
         checkpoint: CardId::from_bytes([7; 32]),
-        loras: vec![LoraUse { card: CardId::from_bytes([8; 32]), unet: Micro::ONE, text: Micro::from_millionths(-5) }],
+        loras: vec![LoraUse {
+            card: CardId::from_bytes([8; 32]),
+            unet: Micro::ONE,
+            text: Micro::from_millionths(-5),
+        }],
         prompt: "a fire".into(),
         negative: "ash".into(),
         width: 512,
@@ -203,11 +265,20 @@ fn spec() -> JobSpec {
 struct Vectors(BTreeMap<String, String>);
 
 impl Vectors {
-    fn add<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(&mut self, name: &str, value: &T) {
+    fn add<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(
+        &mut self,
+        name: &str,
+        value: &T,
+    ) {
         let bytes = codec::encode(value);
         let back: T = codec::decode(&bytes, bytes.len()).expect(name);
         assert_eq!(&back, value, "{name} decodes to itself");
-        assert!(self.0.insert(name.into(), HEXLOWER.encode(&bytes)).is_none(), "{name} is named once");
+        assert!(
+            self.0
+                .insert(name.into(), HEXLOWER.encode(&bytes))
+                .is_none(),
+            "{name} is named once"
+        );
     }
 
     fn message<T: Message + PartialEq + std::fmt::Debug>(&mut self, name: &str, value: &T) {
@@ -220,8 +291,14 @@ fn job_messages() -> Vec<(&'static str, JobMessage)> {
     let job = JobId::from_bytes([11; 32]);
     let order = EntryHash::from_bytes([5; 32]);
     let card = CardId::from_bytes([7; 32]);
-    let request =
-        QuoteRequest { job, family: Family::Sd15, width: 512, height: 448, evaluations: 20, cards: vec![card] };
+    let request = QuoteRequest {
+        job,
+        family: Family::Sd15,
+        width: 512,
+        height: 448,
+        evaluations: 20,
+        cards: vec![card],
+    };
     let quote = Quote {
         job,
         work: mk(7_000),
@@ -229,7 +306,11 @@ fn job_messages() -> Vec<(&'static str, JobMessage)> {
         ready: Millis::new(900),
         valid_until: Timestamp::from_millis(5_000),
     };
-    let preview = Preview { width: 1, height: 1, rgb: vec![1, 2, 3] };
+    let preview = Preview {
+        width: 1,
+        height: 1,
+        rgb: vec![1, 2, 3],
+    };
     let done = Done {
         job,
         order,
@@ -241,20 +322,64 @@ fn job_messages() -> Vec<(&'static str, JobMessage)> {
             blob: BlobHash::of(b"png"),
             size: ByteCount::new(3),
         }],
-        timings: Timings { queued: Millis::new(1), fetch: Millis::new(2), ..Timings::default() },
+        timings: Timings {
+            queued: Millis::new(1),
+            fetch: Millis::new(2),
+            ..Timings::default()
+        },
         energy: Energy::default(),
         warnings: vec!["a key matched nothing".into()],
     };
-    let phase = |phase| JobMessage::Progress { job, order, phase, preview: None };
+    let phase = |phase| JobMessage::Progress {
+        job,
+        order,
+        phase,
+        preview: None,
+    };
     vec![
         ("job_quote_request", JobMessage::QuoteRequest(request)),
         ("job_quote", JobMessage::Quote(quote)),
-        ("job_quote_refused", JobMessage::QuoteRefused { job, refusal: Refusal::Credit { short: mk(3) } }),
-        ("job_order", JobMessage::Order { job, order, salt: Salt::from_bytes([14; 32]), spec: Box::new(spec()) }),
-        ("job_accepted", JobMessage::Accepted { job, order, ahead: 2 }),
-        ("job_refused", JobMessage::Refused { job, order, refusal: Refusal::CardUnknown(card) }),
+        (
+            "job_quote_refused",
+            JobMessage::QuoteRefused {
+                job,
+                refusal: Refusal::Credit { short: mk(3) },
+            },
+        ),
+        (
+            "job_order",
+            JobMessage::Order {
+                job,
+                order,
+                salt: Salt::from_bytes([14; 32]),
+                spec: Box::new(spec()),
+            },
+        ),
+        (
+            "job_accepted",
+            JobMessage::Accepted {
+                job,
+                order,
+                ahead: 2,
+            },
+        ),
+        (
+            "job_refused",
+            JobMessage::Refused {
+                job,
+                order,
+                refusal: Refusal::CardUnknown(card),
+            },
+        ),
         ("job_queued", phase(Phase::Queued { ahead: 1 })),
-        ("job_fetching", phase(Phase::Fetching { card, have: ByteCount::new(1), total: ByteCount::new(2) })),
+        (
+            "job_fetching",
+            phase(Phase::Fetching {
+                card,
+                have: ByteCount::new(1),
+                total: ByteCount::new(2),
+            }),
+        ),
         (
             "job_denoising",
             JobMessage::Progress {
@@ -266,7 +391,17 @@ fn job_messages() -> Vec<(&'static str, JobMessage)> {
         ),
         ("job_delivering", phase(Phase::Delivering)),
         ("job_done", JobMessage::Done(Box::new(done))),
-        ("job_failed", JobMessage::Failed { job, order, failure: Failure::Fetch { card, cause: "gone".into() } }),
+        (
+            "job_failed",
+            JobMessage::Failed {
+                job,
+                order,
+                failure: Failure::Fetch {
+                    card,
+                    cause: "gone".into(),
+                },
+            },
+        ),
         ("job_cancel", JobMessage::Cancel { job, order }),
         ("job_resume", JobMessage::Resume { job, order }),
         ("job_received", JobMessage::Received { job, order }),
@@ -277,53 +412,160 @@ fn sync_messages() -> Vec<(&'static str, SyncMessage)> {
     let header = entry(&Body::Leave).header;
     let card = CardId::from_bytes([7; 32]);
     vec![
-        ("sync_hello", SyncMessage::Hello { capacity: Box::new(Signed::sign(capacity(), &key())) }),
+        (
+            "sync_hello",
+            SyncMessage::Hello {
+                capacity: Box::new(Signed::sign(capacity(), &key())),
+            },
+        ),
         (
             "sync_heads",
             SyncMessage::Heads {
-                heads: vec![Head { author: key().id(), seq: Seq::new(4), hash: EntryHash::from_bytes([5; 32]) }],
+                heads: vec![Head {
+                    author: key().id(),
+                    seq: Seq::new(4),
+                    hash: EntryHash::from_bytes([5; 32]),
+                }],
                 answer: true,
             },
         ),
-        ("sync_want", SyncMessage::Want { author: key().id(), from: Seq::FIRST }),
-        ("sync_entries", SyncMessage::Entries { entries: vec![entry(&Body::Leave)] }),
-        ("sync_cards_known", SyncMessage::CardsKnown { ids: vec![card] }),
-        ("sync_cards_wanted", SyncMessage::CardsWanted { ids: vec![card] }),
-        ("sync_cards", SyncMessage::Cards { cards: vec![Signed::sign(super_card(), &key())] }),
-        ("sync_fork", SyncMessage::Fork(Box::new(ForkProof { left: header.clone(), right: header }))),
+        (
+            "sync_want",
+            SyncMessage::Want {
+                author: key().id(),
+                from: Seq::FIRST,
+            },
+        ),
+        (
+            "sync_entries",
+            SyncMessage::Entries {
+                entries: vec![entry(&Body::Leave)],
+            },
+        ),
+        (
+            "sync_cards_known",
+            SyncMessage::CardsKnown { ids: vec![card] },
+        ),
+        (
+            "sync_cards_wanted",
+            SyncMessage::CardsWanted { ids: vec![card] },
+        ),
+        (
+            "sync_cards",
+            SyncMessage::Cards {
+                cards: vec![Signed::sign(super_card(), &key())],
+            },
+        ),
+        (
+            "sync_fork",
+            SyncMessage::Fork(Box::new(ForkProof {
+                left: header.clone(),
+                right: header,
+            })),
+        ),
     ]
 }
 
 fn super_card() -> Card {
-    Card { supersedes: Some(card().id()), ..card() }
+    Card {
+        supersedes: Some(card().id()),
+        ..card()
+    }
 }
 
 fn door_and_engine(vectors: &mut Vectors) {
-    let member = MemberAddrs { node: key().id(), addrs: addrs() };
+    let member = MemberAddrs {
+        node: key().id(),
+        addrs: addrs(),
+    };
     let commons: CommonsId = charter().id();
     vectors.message("door_charter", &DoorRequest::Charter { commons });
-    vectors.message("door_join", &DoorRequest::Join { entry: entry(&bodies()[0].1), addrs: member.clone() });
-    vectors.message("door_reply_charter", &DoorReply::Charter(Box::new(Signed::sign(charter(), &key()))));
-    vectors.message("door_welcome", &DoorReply::Welcome { members: vec![member] });
-    vectors.message("door_refused", &DoorReply::Refused(DoorRefusal::InviteExpired));
-    let file = AssetFile { name: "unet/config.json".into(), path: "/models/unet/config.json".into() };
-    let asset = ModelAsset { title: "Tiny".into(), hash: "0123456789".into(), files: vec![file] };
-    let assets = Assets { checkpoint: asset.clone(), loras: vec![asset] };
-    vectors.add("engine_run", &EngineCall::Run { run: 1, spec: Box::new(spec()), assets });
+    vectors.message(
+        "door_chain",
+        &DoorRequest::Chain {
+            commons,
+            from: Seq::new(7),
+        },
+    );
+    vectors.message(
+        "door_reply_chain",
+        &DoorReply::Chain {
+            entries: vec![entry(&Body::Leave)],
+        },
+    );
+    vectors.message(
+        "door_join",
+        &DoorRequest::Join {
+            entry: entry(&bodies()[0].1),
+            addrs: member.clone(),
+        },
+    );
+    vectors.message(
+        "door_reply_charter",
+        &DoorReply::Charter(Box::new(Signed::sign(charter(), &key()))),
+    );
+    vectors.message(
+        "door_welcome",
+        &DoorReply::Welcome {
+            members: vec![member],
+        },
+    );
+    vectors.message(
+        "door_refused",
+        &DoorReply::Refused(DoorRefusal::InviteExpired),
+    );
+    let file = AssetFile {
+        name: "unet/config.json".into(),
+        path: "/models/unet/config.json".into(),
+    };
+    let asset = ModelAsset {
+        title: "Tiny".into(),
+        hash: "0123456789".into(),
+        files: vec![file],
+    };
+    let assets = Assets {
+        checkpoint: asset.clone(),
+        loras: vec![asset],
+    };
+    vectors.add(
+        "engine_run",
+        &EngineCall::Run {
+            run: 1,
+            spec: Box::new(spec()),
+            assets,
+        },
+    );
     vectors.add("engine_cancel", &EngineCall::Cancel { run: 1 });
     vectors.add("engine_ready", &EngineEvent::Ready);
-    vectors.add("engine_progress", &EngineEvent::Progress { run: 1, phase: Phase::Loading, preview: None });
+    vectors.add(
+        "engine_progress",
+        &EngineEvent::Progress {
+            run: 1,
+            phase: Phase::Loading,
+            preview: None,
+        },
+    );
     vectors.add(
         "engine_done",
         &EngineEvent::Done {
             run: 1,
-            outputs: vec![OutputFile { name: "image.png".into(), bytes: vec![0x89] }],
+            outputs: vec![OutputFile {
+                name: "image.png".into(),
+                bytes: vec![0x89],
+            }],
             timings: Timings::default(),
             evaluations: 20,
             warnings: vec![],
         },
     );
-    vectors.add("engine_failed", &EngineEvent::Failed { run: 1, end: FailedEnd::Cancelled, evaluations: 3 });
+    vectors.add(
+        "engine_failed",
+        &EngineEvent::Failed {
+            run: 1,
+            end: FailedEnd::Cancelled,
+            evaluations: 3,
+        },
+    );
 }
 
 fn vectors() -> String {
@@ -338,7 +580,12 @@ fn vectors() -> String {
     vectors.message("capacity", &Signed::sign(capacity(), &key()));
     vectors.message("card", &Signed::sign(card(), &key()));
     vectors.add("spec", &spec());
-    vectors.message("batch", &EntryBatch { entries: vec![entry(&Body::Leave)] });
+    vectors.message(
+        "batch",
+        &EntryBatch {
+            entries: vec![entry(&Body::Leave)],
+        },
+    );
     for (name, message) in job_messages() {
         vectors.message(name, &message);
     }
@@ -346,7 +593,11 @@ fn vectors() -> String {
         vectors.message(name, &message);
     }
     door_and_engine(&mut vectors);
-    vectors.0.iter().map(|(name, hex)| format!("{name} {hex}\n")).collect()
+    vectors
+        .0
+        .iter()
+        .map(|(name, hex)| format!("{name} {hex}\n"))
+        .collect()
 }
 
 #[test]
@@ -358,9 +609,16 @@ fn w1_the_wire_format_is_what_the_vectors_say() {
     }
     let kept = std::fs::read_to_string(&path).unwrap();
     for (made, kept) in made.lines().zip(kept.lines()) {
-        assert_eq!(made, kept, "field or variant order changed: that is a new wire format");
+        assert_eq!(
+            made, kept,
+            "field or variant order changed: that is a new wire format"
+        );
     }
-    assert_eq!(made.lines().count(), kept.lines().count(), "every type has its vector");
+    assert_eq!(
+        made.lines().count(),
+        kept.lines().count(),
+        "every type has its vector"
+    );
 }
 
 #[test]
@@ -368,11 +626,22 @@ fn i4_a_ticket_survives_a_chat_line_and_a_changed_character_does_not() {
     let ticket = Ticket {
         commons: charter().id(),
         name: "Hearthside".into(),
-        members: vec![MemberAddrs { node: key().id(), addrs: addrs() }],
-        invite: Some(TicketInvite { invite: invite(), secret: InviteSecret::from_seed([2; 32]) }),
+        members: vec![MemberAddrs {
+            node: key().id(),
+            addrs: addrs(),
+        }],
+        invite: Some(TicketInvite {
+            invite: invite(),
+            secret: InviteSecret::from_seed([2; 32]),
+        }),
     };
     let text = ticket.to_string();
-    assert_eq!(format!("  {}\n", text.to_uppercase()).parse::<Ticket>().unwrap(), ticket);
+    assert_eq!(
+        format!("  {}\n", text.to_uppercase())
+            .parse::<Ticket>()
+            .unwrap(),
+        ticket
+    );
     ticket.check(Timestamp::from_millis(9_000)).unwrap();
     let late = ticket.check(Timestamp::from_millis(9_001)).unwrap_err();
     assert!(late.to_string().contains("expired"));
@@ -380,14 +649,45 @@ fn i4_a_ticket_survives_a_chat_line_and_a_changed_character_does_not() {
         let mut damaged = text.clone().into_bytes();
         damaged[at] = if damaged[at] == b'a' { b'b' } else { b'a' };
         let damaged = String::from_utf8(damaged).unwrap();
-        assert!(damaged.parse::<Ticket>().unwrap_err().to_string().contains("damaged"), "position {at}");
+        assert!(
+            damaged
+                .parse::<Ticket>()
+                .unwrap_err()
+                .to_string()
+                .contains("damaged"),
+            "position {at}"
+        );
     }
-    assert!("horde1abc".parse::<Ticket>().unwrap_err().to_string().contains("hearth1"));
+    assert!(
+        "horde1abc"
+            .parse::<Ticket>()
+            .unwrap_err()
+            .to_string()
+            .contains("hearth1")
+    );
     let mut other = ticket.clone();
     other.commons = CommonsId::from_bytes([0; 32]);
-    assert!(other.check(Timestamp::ORIGIN).unwrap_err().to_string().contains("another commons"));
+    assert!(
+        other
+            .check(Timestamp::ORIGIN)
+            .unwrap_err()
+            .to_string()
+            .contains("another commons")
+    );
     let mut forged = ticket;
-    let bad = Signed::from_parts(*invite().trusted(), *Signed::sign(charter(), &key()).signature());
-    forged.invite = Some(TicketInvite { invite: bad, secret: InviteSecret::from_seed([2; 32]) });
-    assert!(forged.check(Timestamp::ORIGIN).unwrap_err().to_string().contains("bad signature"));
+    let bad = Signed::from_parts(
+        *invite().trusted(),
+        *Signed::sign(charter(), &key()).signature(),
+    );
+    forged.invite = Some(TicketInvite {
+        invite: bad,
+        secret: InviteSecret::from_seed([2; 32]),
+    });
+    assert!(
+        forged
+            .check(Timestamp::ORIGIN)
+            .unwrap_err()
+            .to_string()
+            .contains("bad signature")
+    );
 }

@@ -281,6 +281,7 @@ mod tests {
 
     #[test]
     fn one_address_gets_a_burst_and_then_one_knock_a_second() {
+        // B11
         let door = Door::new(mpsc::channel(1).0);
         let (start, source) = (Instant::now(), IpAddr::from([192, 0, 2, 1]));
         let granted = (0..100).filter(|_| door.within_rate(source, start)).count();

@@ -127,6 +127,7 @@ fn disk_usage(dir: &Path) -> u64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn import_references_the_file_and_fetch_gives_the_same_bytes() {
+    // B1
     let (alice, mut bob) = (Node::start(1).await, Node::start(2).await);
     alice.befriend(&bob);
     let bytes = noise(1, 40 * MIB);
@@ -184,6 +185,7 @@ async fn import_references_the_file_and_fetch_gives_the_same_bytes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn small_and_empty_blobs_have_files_too() {
+    // B1
     let (alice, bob) = (Node::start(3).await, Node::start(4).await);
     alice.befriend(&bob);
     for bytes in [
@@ -207,6 +209,7 @@ async fn small_and_empty_blobs_have_files_too() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_members_are_served_and_removal_cuts_connections() {
+    // B2
     let (alice, bob) = (Node::start(5).await, Node::start(6).await);
     alice.befriend(&bob);
     let blob = bob.import("model", &noise(5, MIB)).await;
@@ -238,6 +241,7 @@ async fn only_members_are_served_and_removal_cuts_connections() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_blob_is_readable_by_the_granted_peer_only() {
+    // B12
     let (alice, bob, eve) = (
         Node::start(7).await,
         Node::start(8).await,
@@ -328,6 +332,7 @@ async fn fetch_part(node: &Node, blob: Imported, from: &Node, bytes: u64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fetch_dropped_midway_goes_on_from_what_arrived() {
+    // B4
     let (alice, bob) = (Node::start(10).await, Node::start(11).await);
     alice.befriend(&bob);
     let bytes = noise(7, 200 * MIB);
@@ -354,6 +359,7 @@ async fn a_fetch_dropped_midway_goes_on_from_what_arrived() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_provider_takes_over_when_one_dies_midway() {
+    // B5
     let (alice, bob, carol) = (
         Node::start(12).await,
         Node::start(13).await,
@@ -397,6 +403,7 @@ async fn another_provider_takes_over_when_one_dies_midway() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_changed_after_import_is_refused_by_the_fetcher() {
+    // B6
     let (alice, bob) = (Node::start(15).await, Node::start(16).await);
     alice.befriend(&bob);
     let mut bytes = noise(9, 8 * MIB);
@@ -415,6 +422,7 @@ async fn a_file_changed_after_import_is_refused_by_the_fetcher() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_blob_of_another_size_is_refused_before_it_is_stored() {
+    // B7
     let (alice, bob) = (Node::start(17).await, Node::start(18).await);
     alice.befriend(&bob);
     let blob = bob.import("model", &noise(10, MIB)).await;
@@ -435,6 +443,7 @@ async fn a_blob_of_another_size_is_refused_before_it_is_stored() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_partial_copy_is_served_while_the_rest_comes_from_elsewhere() {
+    // B8
     let (alice, bob, carol) = (
         Node::start(19).await,
         Node::start(20).await,
@@ -455,6 +464,7 @@ async fn a_partial_copy_is_served_while_the_rest_comes_from_elsewhere() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn unpinned_blobs_are_collected_and_a_lost_reference_is_fetched_again() {
+    // B9
     let (alice, bob) = (Node::start(22).await, Node::start(23).await);
     alice.befriend(&bob);
     let bytes = noise(12, MIB);
@@ -492,6 +502,7 @@ async fn unpinned_blobs_are_collected_and_a_lost_reference_is_fetched_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stranger_may_knock_and_nothing_else() {
+    // B10
     let alice = Node::start_in(24, tempfile::tempdir().unwrap(), None).await;
     let mut bob = Node::start(25).await;
     let addrs = bob.blobs.addrs();
@@ -557,6 +568,7 @@ async fn a_knock_at_a_closed_door_says_where_it_knocked() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_beyond_a_single_blob_are_refused() {
+    // B3
     let (alice, bob) = (Node::start(27).await, Node::start(28).await);
     alice.befriend(&bob);
     let secret = bob.import("secret", &noise(14, 100)).await;

@@ -8,6 +8,7 @@ use hearth_protocol::control::{Problem, ProblemKind};
 
 use crate::client::ClientError;
 use crate::config::ConfigError;
+use crate::daemon::StartError;
 use crate::home::LockError;
 use crate::identity::IdentityError;
 use crate::log::LogError;
@@ -140,15 +141,16 @@ impl Report {
             self.exit = Exit::Usage;
         } else if let Some(error) = link.downcast_ref::<IdentityError>() {
             self.hint = error.hint();
-        } else if let Some(LockError::Held { .. }) = link.downcast_ref::<LockError>() {
-            self.hint = Some("'hearth stop' ends it; --home DIR uses another home".to_owned());
+        } else if let Some(error) = link.downcast_ref::<LockError>() {
+            self.lock(error);
+        } else if let Some(StartError::Lock(error)) = link.downcast_ref::<StartError>() {
+            self.lock(error);
+        } else if let Some(StartError::Identity(error)) = link.downcast_ref::<StartError>() {
+            self.hint = error.hint();
         } else if link.is::<Interrupted>() {
             self.exit = Exit::Interrupted;
         } else if let Some(error) = link.downcast_ref::<std::io::Error>() {
-            self.silent |= error.kind() == std::io::ErrorKind::BrokenPipe;
-            if self.silent {
-                self.exit = Exit::Ok;
-            }
+            self.io(error.kind());
         }
     }
 
@@ -158,6 +160,25 @@ impl Report {
         } else if error.is_unreachable() {
             self.exit = Exit::Unreachable;
             self.hint = Some("start the node with 'hearth up'".to_owned());
+        }
+    }
+
+    fn io(&mut self, kind: std::io::ErrorKind) {
+        if kind == std::io::ErrorKind::BrokenPipe {
+            self.silent = true;
+            self.exit = Exit::Ok;
+        } else if kind == std::io::ErrorKind::AddrInUse {
+            self.hint = Some(
+                "another program has this port; --set network.listen=0.0.0.0:0 --set \
+                 blobs.listen=0.0.0.0:0 takes free ones"
+                    .to_owned(),
+            );
+        }
+    }
+
+    fn lock(&mut self, error: &LockError) {
+        if let LockError::Held { .. } = error {
+            self.hint = Some("'hearth stop' ends it; --home DIR uses another home".to_owned());
         }
     }
 

@@ -8,6 +8,7 @@ use super::exit::{Exit, Interrupted, Report};
 use super::{CommandLine, Noun, parser};
 use crate::client::ClientError;
 use crate::config::Settings;
+use crate::daemon::StartError;
 use crate::home::LockError;
 
 fn parse(line: &str) -> Result<CommandLine, clap::Error> {
@@ -176,7 +177,7 @@ fn errors_map_to_their_exit_codes() {
         home: "/h".into(),
     };
     check(
-        anyhow::Error::new(held).context("the node cannot start"),
+        anyhow::Error::new(StartError::from(held)).context("the node cannot start"),
         Exit::Failed,
     );
 }

@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 
 use hearth_protocol::charter::Charter;
 use hearth_protocol::control::{Problem, ProblemKind, Reply};
-use hearth_protocol::entry::InviteUse;
+use hearth_protocol::entry::{Entry, InviteUse};
 use hearth_protocol::sign::Signed;
 use hearth_protocol::ticket::{MemberAddrs, Ticket, TicketError};
+use hearth_protocol::unit::Seq;
 use hearth_protocol::wire::{DoorReply, DoorRequest, Message};
 
 use crate::blobs::Blobs;
@@ -26,19 +27,31 @@ pub(super) async fn join(desk: &Desk, blobs: &Blobs, text: &str) -> Result<Reply
     let (member, charter) = read_charter(blobs, &ticket).await?;
     let invite = ticket.invite.as_ref().map(|invite| {
         let proof = invite.secret.prove(&desk.me);
-        Box::new(InviteUse { invite: invite.invite.clone(), proof })
+        Box::new(InviteUse {
+            invite: invite.invite.clone(),
+            proof,
+        })
     });
-    let paper = desk.ask(|reply| Ask::Enter(Box::new(charter), invite, reply)).await?;
-    let request = DoorRequest::Join { entry: paper.entry, addrs: paper.addrs };
+    let past = read_own_chain(blobs, &ticket, &member).await?;
+    let paper = desk
+        .ask(|reply| Ask::Enter(Box::new(charter), invite, past, reply))
+        .await?;
+    let request = DoorRequest::Join {
+        entry: paper.entry,
+        addrs: paper.addrs,
+    };
     match knock(blobs, &ticket, &member, &request).await {
         Ok(DoorReply::Welcome { members }) => desk.ask(|reply| Ask::Entered(members, reply)).await,
         Ok(DoorReply::Refused(refusal)) => {
             desk.tell(Ask::TurnedAway).await;
             Err(Problem::new(ProblemKind::Failed, "the door stayed shut").because(&refusal))
         }
-        Ok(DoorReply::Charter(_)) => {
+        Ok(DoorReply::Charter(_) | DoorReply::Chain { .. }) => {
             desk.tell(Ask::TurnedAway).await;
-            Err(Problem::new(ProblemKind::Failed, "the member answered with something else"))
+            Err(Problem::new(
+                ProblemKind::Failed,
+                "the member answered with something else",
+            ))
         }
         Err(problem) => {
             desk.tell(Ask::TurnedAway).await;
@@ -48,22 +61,68 @@ pub(super) async fn join(desk: &Desk, blobs: &Blobs, text: &str) -> Result<Reply
 }
 
 /// Asks the ticket's members for the charter until one shows it.
-async fn read_charter(blobs: &Blobs, ticket: &Ticket) -> Result<(MemberAddrs, Signed<Charter>), Problem> {
+async fn read_charter(
+    blobs: &Blobs,
+    ticket: &Ticket,
+) -> Result<(MemberAddrs, Signed<Charter>), Problem> {
     let mut problem = Problem::new(ProblemKind::Failed, "nobody named in the ticket opened");
-    let request = DoorRequest::Charter { commons: ticket.commons };
+    let request = DoorRequest::Charter {
+        commons: ticket.commons,
+    };
     for member in &ticket.members {
         match knock(blobs, ticket, member, &request).await {
             Ok(DoorReply::Charter(charter)) => match charter.verify() {
                 Ok(value) if value.id() == ticket.commons => return Ok((member.clone(), *charter)),
                 Ok(_) => problem = problem.cause("a member showed the charter of another commons"),
-                Err(error) => problem = problem.cause("a member showed a forged charter").because(&error),
+                Err(error) => {
+                    problem = problem
+                        .cause("a member showed a forged charter")
+                        .because(&error)
+                }
             },
             Ok(DoorReply::Refused(refusal)) => problem = problem.because(&refusal),
-            Ok(DoorReply::Welcome { .. }) => problem = problem.cause("a member answered with something else"),
+            Ok(DoorReply::Welcome { .. } | DoorReply::Chain { .. }) => {
+                problem = problem.cause("a member answered with something else")
+            }
             Err(failed) => problem.causes.extend(failed.causes),
         }
     }
     Err(problem.hint("the members must be running and reachable; a newer ticket may name others"))
+}
+
+/// Asks for the chain this key wrote before, on a machine that is gone: writing a second one beside
+/// it would be a fork.
+async fn read_own_chain(
+    blobs: &Blobs,
+    ticket: &Ticket,
+    member: &MemberAddrs,
+) -> Result<Vec<Entry>, Problem> {
+    let mut past: Vec<Entry> = Vec::new();
+    loop {
+        let from = past
+            .last()
+            .and_then(|entry| entry.header.trusted().seq.next())
+            .unwrap_or(Seq::FIRST);
+        let request = DoorRequest::Chain {
+            commons: ticket.commons,
+            from,
+        };
+        match knock(blobs, ticket, member, &request).await? {
+            DoorReply::Chain { entries } if entries.is_empty() => return Ok(past),
+            DoorReply::Chain { entries } => past.extend(entries),
+            DoorReply::Refused(refusal) => {
+                return Err(
+                    Problem::new(ProblemKind::Failed, "the door stayed shut").because(&refusal)
+                );
+            }
+            DoorReply::Charter(_) | DoorReply::Welcome { .. } => {
+                return Err(Problem::new(
+                    ProblemKind::Failed,
+                    "the member answered with something else",
+                ));
+            }
+        }
+    }
 }
 
 async fn knock(
@@ -72,7 +131,12 @@ async fn knock(
     member: &MemberAddrs,
     request: &DoorRequest,
 ) -> Result<DoorReply, Problem> {
-    let addrs: Vec<SocketAddr> = member.addrs.blobs.iter().filter_map(|addr| addr.parse().ok()).collect();
+    let addrs: Vec<SocketAddr> = member
+        .addrs
+        .blobs
+        .iter()
+        .filter_map(|addr| addr.parse().ok())
+        .collect();
     let failed = |error: &(dyn std::error::Error + 'static)| {
         Problem::new(ProblemKind::Failed, "a member could not be asked").because(error)
     };

@@ -42,7 +42,10 @@ pub(super) async fn add(
         .map_err(|error| failed(what(), &*error))?;
     let mut files = Vec::new();
     for (file, hashes) in facts.files.iter().zip(hashes) {
-        let imported = blobs.import(&file.path, |_| {}).await.map_err(|error| failed(what(), &error))?;
+        let imported = blobs
+            .import(&file.path, |_| {})
+            .await
+            .map_err(|error| failed(what(), &error))?;
         if imported.hash != hashes.blake3 {
             let changed = format!("{} changed while it was read", file.path.display());
             return Err(Problem::new(ProblemKind::Failed, what())
@@ -52,19 +55,25 @@ pub(super) async fn add(
         files.push(card_file(&file.name, &hashes));
     }
     let card = card(facts, files, wishes)?;
-    desk.ask(|reply| Ask::Publish(Box::new(CardDraft { card }), reply)).await
+    desk.ask(|reply| Ask::Publish(Box::new(CardDraft { card }), reply))
+        .await
 }
 
 type LookError = Box<dyn std::error::Error + Send + Sync>;
 
 fn look(path: &PathBuf) -> Result<(ModelFacts, Vec<FileHashes>), LookError> {
     let facts = hearth_engine::inspect(path)?;
-    let hashes: Result<Vec<FileHashes>, _> =
-        facts.files.iter().map(|file| hearth_engine::hash_file(&file.path)).collect();
+    let hashes: Result<Vec<FileHashes>, _> = facts
+        .files
+        .iter()
+        .map(|file| hearth_engine::hash_file(&file.path))
+        .collect();
     Ok((facts, hashes?))
 }
 
-async fn blocking<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
+async fn blocking<T: Send + 'static>(
+    act: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Problem> {
     tokio::task::spawn_blocking(act)
         .await
         .map_err(|error| failed("the file could not be looked at".into(), &error))
@@ -85,14 +94,24 @@ fn card_file(name: &str, hashes: &FileHashes) -> CardFile {
 fn card(facts: ModelFacts, files: Vec<CardFile>, wishes: CardWishes) -> Result<Card, Problem> {
     let title = wishes.title.unwrap_or(facts.title);
     if title.trim().is_empty() || title.len() > limits::NAME_LEN_MAX {
-        return Err(Problem::new(ProblemKind::Usage, "a title has between 1 and 128 bytes")
-            .hint("give one with --title"));
+        return Err(
+            Problem::new(ProblemKind::Usage, "a title has between 1 and 128 bytes")
+                .hint("give one with --title"),
+        );
     }
     if files.len() > limits::CARD_FILES_MAX {
-        let what = format!("{} files: a card names at most {}", files.len(), limits::CARD_FILES_MAX);
+        let what = format!(
+            "{} files: a card names at most {}",
+            files.len(),
+            limits::CARD_FILES_MAX
+        );
         return Err(Problem::new(ProblemKind::Failed, what));
     }
-    let triggers = if wishes.triggers.is_empty() { facts.triggers } else { wishes.triggers };
+    let triggers = if wishes.triggers.is_empty() {
+        facts.triggers
+    } else {
+        wishes.triggers
+    };
     Ok(Card {
         version: 1,
         publisher: hearth_protocol::id::NodeId::from_bytes([0; 32]),
@@ -113,11 +132,18 @@ fn card(facts: ModelFacts, files: Vec<CardFile>, wishes: CardWishes) -> Result<C
 pub(super) async fn fetch(desk: &Desk, blobs: &Blobs, model: ModelRef) -> Result<Reply, Problem> {
     let begun = Instant::now();
     let SourceReply { source, answers } = desk.ask(|reply| Ask::Source(model, reply)).await?;
-    let from = errand::fetch_card(blobs, None, &source, &answers).await.map_err(|error| {
-        let hint = "somebody who has it must be connected: 'hearth model show' names its seeders";
-        failed(format!("cannot fetch '{}'", source.card.title), &error).hint(hint)
-    })?;
+    let from = errand::fetch_card(blobs, None, &source, &answers)
+        .await
+        .map_err(|error| {
+            let hint =
+                "somebody who has it must be connected: 'hearth model show' names its seeders";
+            failed(format!("cannot fetch '{}'", source.card.title), &error).hint(hint)
+        })?;
     desk.tell(|reply| Ask::Fetched(source.id, reply)).await;
     let took = Millis::new(u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX));
-    Ok(Reply::Fetched { card: source.id, bytes: from.values().sum(), took })
+    Ok(Reply::Fetched {
+        card: source.id,
+        bytes: from.values().sum(),
+        took,
+    })
 }

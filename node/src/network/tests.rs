@@ -183,6 +183,7 @@ fn send(peer: NodeId, channel: Channel, bytes: Vec<u8>) -> NetworkCommand {
 
 #[test]
 fn node_ids_and_peer_ids_convert_into_each_other() {
+    // I1
     let node = id_of(1);
     let peer = identity::peer_id(&node).unwrap();
     assert_eq!(identity::node_id(&peer), Some(node));
@@ -190,6 +191,7 @@ fn node_ids_and_peer_ids_convert_into_each_other() {
 
 #[test]
 fn peer_ids_of_other_keys_are_refused() {
+    // I1
     assert_eq!(
         identity::node_id(&PeerId::random()),
         None,
@@ -202,6 +204,7 @@ fn peer_ids_of_other_keys_are_refused() {
 
 #[tokio::test]
 async fn frame_over_the_limit_is_refused_before_its_body() {
+    // W6
     let wire = u32::MAX.to_le_bytes();
     let read = frame::read(&mut &wire[..], 16).await;
     assert!(matches!(
@@ -378,6 +381,7 @@ async fn members_that_dial_each_other_share_a_link() {
 
 #[tokio::test]
 async fn gossip_travels_on_only_after_it_was_accepted() {
+    // W7
     let mut anna = Node::start(config(1));
     let mut ben = Node::start(config(2));
     let mut cleo = Node::start(config(3));
@@ -420,6 +424,7 @@ async fn gossip_travels_on_only_after_it_was_accepted() {
 
 #[tokio::test]
 async fn a_stranger_gets_no_connection() {
+    // W5
     let (member, mut stranger) = (&mut Node::start(config(1)), Node::start(config(2)));
     let addrs = member.handle.listening().await;
     stranger.tell(NetworkCommand::Allow(member.id));
@@ -474,6 +479,7 @@ async fn a_stranger_gets_no_connection() {
 
 #[tokio::test]
 async fn a_member_that_is_expelled_is_disconnected() {
+    // W5
     let (mut anna, mut ben) = (Node::start(config(1)), Node::start(config(2)));
     connect(&mut anna, &mut ben, "quic-v1").await;
     ben.tell(NetworkCommand::Disallow(anna.id));
@@ -483,6 +489,7 @@ async fn a_member_that_is_expelled_is_disconnected() {
 
 #[tokio::test]
 async fn two_commons_do_not_mix() {
+    // W4
     let other = NetworkConfig {
         commons: CommonsId::from_bytes([8; 32]),
         ..config(2)
@@ -507,6 +514,7 @@ async fn two_commons_do_not_mix() {
 
 #[tokio::test]
 async fn frames_come_in_order_on_both_channels() {
+    // W6
     let (mut anna, mut ben) = (Node::start(config(1)), Node::start(config(2)));
     connect(&mut anna, &mut ben, "tcp").await;
     for number in 0..40_u8 {
@@ -523,6 +531,7 @@ async fn frames_come_in_order_on_both_channels() {
 
 #[tokio::test]
 async fn a_frame_over_the_limit_closes_the_channel_and_not_the_link() {
+    // W6
     let generous = NetworkConfig {
         frame_len_max: 10 * FRAME_LEN_MAX,
         ..config(1)

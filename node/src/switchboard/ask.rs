@@ -23,8 +23,14 @@ pub(crate) enum Ask {
     Command(Box<Command>, ReplyTo<Reply>),
     /// Everything the dashboard draws.
     Snapshot(oneshot::Sender<Arc<Snapshot>>),
-    /// Open the ledger of a commons and write the join entry.
-    Enter(Box<Signed<Charter>>, Option<Box<InviteUse>>, ReplyTo<JoinPaper>),
+    /// Open the ledger of a commons, take up what this key wrote there before, and write the join
+    /// entry if there is none.
+    Enter(
+        Box<Signed<Charter>>,
+        Option<Box<InviteUse>>,
+        Vec<Entry>,
+        ReplyTo<JoinPaper>,
+    ),
     /// The door let us in: go on with these members.
     Entered(Vec<MemberAddrs>, ReplyTo<Reply>),
     /// The door stayed shut: forget the ledger just opened.
@@ -78,7 +84,8 @@ impl Desk {
 
     /// Asks for a command to be done.
     pub(crate) async fn command(&self, command: Command) -> Result<Reply, Problem> {
-        self.ask(|reply| Ask::Command(Box::new(command), reply)).await
+        self.ask(|reply| Ask::Command(Box::new(command), reply))
+            .await
     }
 
     /// Asks something that may be refused.
@@ -97,6 +104,5 @@ impl Desk {
 }
 
 fn ending() -> Problem {
-    Problem::new(ProblemKind::Failed, "the node is ending")
-        .hint("start it again with 'hearth up'")
+    Problem::new(ProblemKind::Failed, "the node is ending").hint("start it again with 'hearth up'")
 }

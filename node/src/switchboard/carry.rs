@@ -48,27 +48,53 @@ impl Switchboard {
         match effect {
             Effect::Send { to, message } => {
                 let bytes = message.to_bytes();
-                self.command(NetworkCommand::Send { peer: to, channel: Channel::Job, bytes });
+                self.command(NetworkCommand::Send {
+                    peer: to,
+                    channel: Channel::Job,
+                    bytes,
+                });
             }
             Effect::Sign { call, body } => self.sign_for_dispatch(call, &body),
             Effect::PersistJob(record) => self.persist_job(*record),
             Effect::PersistWork(record) => self.stored("noting work", |board| {
-                board.store.put(Table::Work, record.order.as_bytes(), &*record)
+                board
+                    .store
+                    .put(Table::Work, record.order.as_bytes(), &*record)
             }),
             Effect::ForgetWork { order } => self.stored("forgetting work", |board| {
                 board.store.remove(Table::Work, order.as_bytes())
             }),
-            Effect::FetchOutputs { call, job, worker, outputs } => {
+            Effect::FetchOutputs {
+                call,
+                job,
+                worker,
+                outputs,
+            } => {
                 let places = self.jobs.places(&job, &self.facts);
                 let (blobs, answers) = (self.rooms.blobs.clone(), self.rooms.answers.clone());
-                tokio::spawn(errand::collect(blobs, call, worker, outputs, places, answers));
+                tokio::spawn(errand::collect(
+                    blobs, call, worker, outputs, places, answers,
+                ));
             }
-            Effect::Progressed { job, phase, preview } => self.job_went_on(job, phase, preview),
-            Effect::FetchCards { call, job: _, cards } => self.fetch_cards(call, &cards),
+            Effect::Progressed {
+                job,
+                phase,
+                preview,
+            } => self.job_went_on(job, phase, preview),
+            Effect::FetchCards {
+                call,
+                job: _,
+                cards,
+            } => self.fetch_cards(call, &cards),
             Effect::StopFetch { call } => self.stop_fetch(call),
             Effect::RunEngine { call, job: _, spec } => self.run_engine(call, spec),
             Effect::CancelEngine { call } => self.cancel_engine(call),
-            Effect::StoreOutputs { call, run, job, recipient } => {
+            Effect::StoreOutputs {
+                call,
+                run,
+                job,
+                recipient,
+            } => {
                 self.store_outputs(call, run, job, recipient);
             }
             Effect::DropOutputs { order, .. } => self.drop_outputs(order),
@@ -82,12 +108,21 @@ impl Switchboard {
 
     /// Writes into the own chain; the entry is on disk when this returns.
     pub(super) fn write(&mut self, body: &Body) -> Result<Entry, String> {
-        let Some(ledger) = self.ledger.as_mut() else { return Err("this node is in no commons".into()) };
-        let entry = ledger.write(body.clone(), now()).map_err(|error| errand::causes(&error))?;
+        let Some(ledger) = self.ledger.as_mut() else {
+            return Err("this node is in no commons".into());
+        };
+        let entry = ledger
+            .write(body.clone(), now())
+            .map_err(|error| errand::causes(&error))?;
         self.outbox.push(entry.clone());
         if let Some(peer) = self.counterpart(body) {
             // Gossip reaches everybody in time; the other side should not have to wait for it.
-            self.send_sync(peer, &SyncMessage::Entries { entries: vec![entry.clone()] });
+            self.send_sync(
+                peer,
+                &SyncMessage::Entries {
+                    entries: vec![entry.clone()],
+                },
+            );
         }
         self.after_entries();
         Ok(entry)
@@ -99,7 +134,11 @@ impl Switchboard {
             Body::Order { provider, .. } => Some(*provider),
             Body::Receipt { order, .. } | Body::Void { order, .. } => {
                 let view = book.order(order)?;
-                Some(if view.provider == self.me { view.requester } else { view.provider })
+                Some(if view.provider == self.me {
+                    view.requester
+                } else {
+                    view.provider
+                })
             }
             Body::Transfer { to, .. } => Some(*to),
             Body::Ack { receipt, .. } => Some(book.entry(receipt)?.header.trusted().author),
@@ -110,7 +149,10 @@ impl Switchboard {
 
     fn sign_for_dispatch(&mut self, call: CallId, body: &Body) {
         let event = match self.write(body) {
-            Ok(entry) => Event::Signed { call, entry: entry.hash() },
+            Ok(entry) => Event::Signed {
+                call,
+                entry: entry.hash(),
+            },
             Err(cause) => {
                 tracing::error!(cause, "an entry could not be written");
                 Event::NotSigned { call, cause }
@@ -124,21 +166,36 @@ impl Switchboard {
         for id in cards {
             let Some(card) = self.shelf.card(id) else {
                 let cause = "its card is not known here".into();
-                return self.dispatch(Event::CardsFailed { call, card: *id, cause });
+                return self.dispatch(Event::CardsFailed {
+                    call,
+                    card: *id,
+                    cause,
+                });
             };
             let card = card.trusted().clone();
-            sources.push(Source { id: *id, card, seeders: self.peers.seeders(id) });
+            sources.push(Source {
+                id: *id,
+                card,
+                seeders: self.peers.seeders(id),
+            });
         }
         let (blobs, answers) = (self.rooms.blobs.clone(), self.rooms.answers.clone());
         let task = tokio::spawn(errand::fetch_cards(blobs, call, sources, answers));
-        self.fetches.insert(call, (cards.first().copied(), task.abort_handle()));
+        self.fetches
+            .insert(call, (cards.first().copied(), task.abort_handle()));
     }
 
     fn stop_fetch(&mut self, call: CallId) {
-        let Some((card, task)) = self.fetches.remove(&call) else { return };
+        let Some((card, task)) = self.fetches.remove(&call) else {
+            return;
+        };
         task.abort();
         if let Some(card) = card {
-            self.dispatch(Event::CardsFailed { call, card, cause: "stopped".into() });
+            self.dispatch(Event::CardsFailed {
+                call,
+                card,
+                cause: "stopped".into(),
+            });
         }
     }
 
@@ -149,16 +206,29 @@ impl Switchboard {
             .filter_map(|id| Some(self.shelf.card(id)?.trusted().clone()))
             .collect();
         let whole = cards.len() == spec.cards().len();
-        self.runs.insert(call, Run { spec: Some(spec), outputs: Vec::new(), cancelled: false });
+        self.runs.insert(
+            call,
+            Run {
+                spec: Some(spec),
+                outputs: Vec::new(),
+                cancelled: false,
+            },
+        );
         if !whole {
-            return self.engine_failed(call, 0, EngineEnd::Refused("a card is not known here".into()));
+            return self.engine_failed(
+                call,
+                0,
+                EngineEnd::Refused("a card is not known here".into()),
+            );
         }
         let (blobs, answers) = (self.rooms.blobs.clone(), self.rooms.answers.clone());
         tokio::spawn(errand::assets(blobs, call, cards, answers));
     }
 
     fn start_engine(&mut self, call: CallId, assets: Result<Assets, String>) {
-        let Some(run) = self.runs.get_mut(&call) else { return };
+        let Some(run) = self.runs.get_mut(&call) else {
+            return;
+        };
         let Some(spec) = run.spec.take() else { return };
         if run.cancelled {
             return self.engine_failed(call, 0, EngineEnd::Cancelled);
@@ -167,15 +237,30 @@ impl Switchboard {
             Ok(assets) => assets,
             Err(cause) => return self.engine_failed(call, 0, EngineEnd::Refused(cause)),
         };
-        if !self.rooms.engine.call(EngineCall::Run { run: call.get(), spec, assets }) {
-            self.engine_failed(call, 0, EngineEnd::Refused("too many jobs wait for it".into()));
+        if !self.rooms.engine.call(EngineCall::Run {
+            run: call.get(),
+            spec,
+            assets,
+        }) {
+            self.engine_failed(
+                call,
+                0,
+                EngineEnd::Refused("too many jobs wait for it".into()),
+            );
         }
     }
 
     fn cancel_engine(&mut self, call: CallId) {
-        let Some(run) = self.runs.get_mut(&call) else { return };
+        let Some(run) = self.runs.get_mut(&call) else {
+            return;
+        };
         run.cancelled = true;
-        if run.spec.is_none() && !self.rooms.engine.call(EngineCall::Cancel { run: call.get() }) {
+        if run.spec.is_none()
+            && !self
+                .rooms
+                .engine
+                .call(EngineCall::Cancel { run: call.get() })
+        {
             tracing::warn!("the engine did not take a cancellation");
         }
     }
@@ -185,30 +270,64 @@ impl Switchboard {
         if matches!(end, EngineEnd::Died) {
             self.dispatch(Event::EngineUnloaded);
         }
-        self.dispatch(Event::EngineFailed { call, evaluations, energy: Energy::default(), end });
+        self.dispatch(Event::EngineFailed {
+            call,
+            evaluations,
+            energy: Energy::default(),
+            end,
+        });
     }
 
     /// Takes a report of the engine process.
     pub(super) fn on_engine(&mut self, report: EngineReport) {
-        let call_of = |board: &Self, run: u64| board.runs.keys().find(|call| call.get() == run).copied();
+        let call_of =
+            |board: &Self, run: u64| board.runs.keys().find(|call| call.get() == run).copied();
         match report {
             EngineReport::Said(EngineEvent::Ready) => tracing::debug!("the engine process is up"),
-            EngineReport::Said(EngineEvent::Progress { run, phase, preview }) => {
+            EngineReport::Said(EngineEvent::Progress {
+                run,
+                phase,
+                preview,
+            }) => {
                 if let Some(call) = call_of(self, run) {
-                    self.dispatch(Event::EngineProgress { call, phase, preview });
+                    self.dispatch(Event::EngineProgress {
+                        call,
+                        phase,
+                        preview,
+                    });
                 }
             }
-            EngineReport::Said(EngineEvent::Done { run, outputs, timings, evaluations, warnings }) => {
-                let Some(call) = call_of(self, run) else { return };
+            EngineReport::Said(EngineEvent::Done {
+                run,
+                outputs,
+                timings,
+                evaluations,
+                warnings,
+            }) => {
+                let Some(call) = call_of(self, run) else {
+                    return;
+                };
                 if let Some(run) = self.runs.get_mut(&call) {
                     run.outputs = outputs;
                 }
                 let energy = self.energy(&timings);
                 self.pulse.energy_mj = self.pulse.energy_mj.saturating_add(energy.millijoules);
-                self.dispatch(Event::EngineDone { call, evaluations, timings, energy, warnings });
+                self.dispatch(Event::EngineDone {
+                    call,
+                    evaluations,
+                    timings,
+                    energy,
+                    warnings,
+                });
             }
-            EngineReport::Said(EngineEvent::Failed { run, end, evaluations }) => {
-                let Some(call) = call_of(self, run) else { return };
+            EngineReport::Said(EngineEvent::Failed {
+                run,
+                end,
+                evaluations,
+            }) => {
+                let Some(call) = call_of(self, run) else {
+                    return;
+                };
                 let end = match end {
                     FailedEnd::Cancelled => EngineEnd::Cancelled,
                     FailedEnd::Refused(cause) => EngineEnd::Refused(cause),
@@ -231,11 +350,18 @@ impl Switchboard {
             return Energy::default();
         }
         let millijoules = timings.compute().get().saturating_mul(watts);
-        Energy { millijoules, method: EnergyMethod::Rated }
+        Energy {
+            millijoules,
+            method: EnergyMethod::Rated,
+        }
     }
 
     fn store_outputs(&mut self, call: CallId, run: CallId, job: JobId, recipient: Recipient) {
-        let outputs = self.runs.remove(&run).map(|run| run.outputs).unwrap_or_default();
+        let outputs = self
+            .runs
+            .remove(&run)
+            .map(|run| run.outputs)
+            .unwrap_or_default();
         let (blobs, answers) = (self.rooms.blobs.clone(), self.rooms.answers.clone());
         match recipient {
             Recipient::Own => {
@@ -244,7 +370,9 @@ impl Switchboard {
             }
             Recipient::Peer { requester, order } => {
                 self.storing.insert(call, order);
-                tokio::spawn(errand::keep_for_peer(blobs, call, requester, outputs, answers));
+                tokio::spawn(errand::keep_for_peer(
+                    blobs, call, requester, outputs, answers,
+                ));
             }
         }
     }
@@ -263,13 +391,27 @@ impl Switchboard {
     /// Takes an errand's answer.
     pub(super) fn on_answer(&mut self, answer: Answer) {
         match answer {
-            Answer::Fetching { call, card, have, total, from } => {
+            Answer::Fetching {
+                call,
+                card,
+                have,
+                total,
+                from,
+            } => {
                 self.on_fetching(call, card, have, total, from);
             }
             Answer::CardHere { card } => self.card_is_here(card),
-            Answer::CardsReady { call, bytes_from, took } => {
+            Answer::CardsReady {
+                call,
+                bytes_from,
+                took,
+            } => {
                 if self.fetches.remove(&call).is_some() {
-                    self.dispatch(Event::CardsReady { call, bytes_from, took });
+                    self.dispatch(Event::CardsReady {
+                        call,
+                        bytes_from,
+                        took,
+                    });
                 }
             }
             Answer::CardsFailed { call, card, cause } => {
@@ -285,7 +427,8 @@ impl Switchboard {
             }),
             Answer::Stored { call, result } => {
                 if let (Some(order), Ok(outputs)) = (self.storing.remove(&call), &result) {
-                    self.outputs.insert(order, outputs.iter().map(|output| output.blob).collect());
+                    self.outputs
+                        .insert(order, outputs.iter().map(|output| output.blob).collect());
                 }
                 self.dispatch(match result {
                     Ok(outputs) => Event::OutputsStored { call, outputs },
@@ -303,12 +446,27 @@ impl Switchboard {
         total: hearth_protocol::unit::ByteCount,
         from: Vec<NodeId>,
     ) {
-        let title = self.shelf.card(&card).map(|card| card.trusted().title.clone()).unwrap_or_default();
-        let view = hearth_protocol::snapshot::TransferView { card, title, have, total, from };
+        let title = self
+            .shelf
+            .card(&card)
+            .map(|card| card.trusted().title.clone())
+            .unwrap_or_default();
+        let view = hearth_protocol::snapshot::TransferView {
+            card,
+            title,
+            have,
+            total,
+            from,
+        };
         self.transfers.insert(card, view);
         self.shelf.set_have(card, have);
         if let Some(call) = call {
-            self.dispatch(Event::CardsProgress { call, card, have, total });
+            self.dispatch(Event::CardsProgress {
+                call,
+                card,
+                have,
+                total,
+            });
         }
         self.notice(hearth_protocol::snapshot::Notice::Changed);
     }
@@ -329,11 +487,17 @@ impl Switchboard {
     /// Keeps a note about a card's files.
     pub(super) fn keep_note(&mut self, card: CardId, note: crate::store::ShelfNote) {
         self.shelf.set_note(card, note);
-        self.stored("noting a card", |board| board.store.put(Table::Shelf, card.as_bytes(), &note));
+        self.stored("noting a card", |board| {
+            board.store.put(Table::Shelf, card.as_bytes(), &note)
+        });
     }
 
     /// Does something with the store; a failure is an operator's matter and never ends the node.
-    pub(super) fn stored(&mut self, what: &str, act: impl FnOnce(&mut Self) -> Result<(), StoreError>) {
+    pub(super) fn stored(
+        &mut self,
+        what: &str,
+        act: impl FnOnce(&mut Self) -> Result<(), StoreError>,
+    ) {
         if let Err(error) = act(self) {
             tracing::error!(what, error = errand::causes(&error), "the store failed");
         }

@@ -39,10 +39,12 @@ impl Switchboard {
     /// Takes a question up.
     pub(super) async fn on_ask(&mut self, ask: Ask, inbox: &Inbox) -> Flow {
         match ask {
-            Ask::Command(command, reply) => return self.answer_command(*command, reply, inbox).await,
+            Ask::Command(command, reply) => {
+                return self.answer_command(*command, reply, inbox).await;
+            }
             Ask::Snapshot(reply) => drop(reply.send(self.snapshot())),
-            Ask::Enter(charter, invite, reply) => {
-                drop(reply.send(self.enter(*charter, invite.map(|invite| *invite))));
+            Ask::Enter(charter, invite, past, reply) => {
+                drop(reply.send(self.enter(*charter, invite.map(|invite| *invite), past)));
             }
             Ask::Entered(members, reply) => {
                 let result = self.go_on(&members, inbox.network_sender.clone()).await;
@@ -71,13 +73,29 @@ impl Switchboard {
     ) -> Flow {
         let ends = matches!(command, Command::Shutdown | Command::CommonsLeave);
         let result = match command {
-            Command::CommonsCreate { name, purpose, admission, member_line, rules } => {
-                let founding = Founding { name, purpose, admission, member_line, rules };
+            Command::CommonsCreate {
+                name,
+                purpose,
+                admission,
+                member_line,
+                rules,
+            } => {
+                let founding = Founding {
+                    name,
+                    purpose,
+                    admission,
+                    member_line,
+                    rules,
+                };
                 self.found(founding, inbox.network_sender.clone()).await
             }
             other => self.command_now(other),
         };
-        let flow = if ends && result.is_ok() { Flow::End } else { Flow::On };
+        let flow = if ends && result.is_ok() {
+            Flow::End
+        } else {
+            Flow::On
+        };
         self.settle();
         // Whoever asked may have hung up; what was done stays done.
         let _hung_up = reply.send(result);
@@ -87,7 +105,9 @@ impl Switchboard {
     fn command_now(&mut self, command: Command) -> Result<Reply, Problem> {
         match command {
             Command::Status => Ok(Reply::Status(Box::new(self.status()))),
-            Command::Doctor => Ok(Reply::Doctor { checks: self.checks() }),
+            Command::Doctor => Ok(Reply::Doctor {
+                checks: self.checks(),
+            }),
             Command::Shutdown => Ok(done("the node is stopping")),
             Command::CommonsInvite { uses, life } => self.invite(uses, life),
             Command::CommonsLeave => self.leave(),
@@ -126,12 +146,17 @@ impl Switchboard {
             Command::CommonsCreate { .. }
             | Command::CommonsJoin { .. }
             | Command::ModelAdd { .. }
-            | Command::ModelFetch { .. } => Err(refused("this command takes time and is not done here")),
+            | Command::ModelFetch { .. } => {
+                Err(refused("this command takes time and is not done here"))
+            }
         }
     }
 
     fn members(&self) -> BTreeSet<NodeId> {
-        self.ledger.as_ref().map(|ledger| ledger.book().members().into_iter().collect()).unwrap_or_default()
+        self.ledger
+            .as_ref()
+            .map(|ledger| ledger.book().members().into_iter().collect())
+            .unwrap_or_default()
     }
 
     /// Finds the member a person means.
@@ -157,7 +182,9 @@ impl Switchboard {
             Command::PeersBlock { peer } => self.block(&peer),
             Command::PeersName { peer, name } => self.name_peer(&peer, name),
             _ if self.ledger.is_none() => Err(alone()),
-            _ => Ok(Reply::Peers { peers: self.peer_views() }),
+            _ => Ok(Reply::Peers {
+                peers: self.peer_views(),
+            }),
         }
     }
 
@@ -175,10 +202,18 @@ impl Switchboard {
         addrs.network.truncate(limits::ADDRS_MAX);
         self.locate(peer, addrs);
         self.stored("noting an address", |board| board.store.flush());
-        Ok(done(format!("will look for {} there", self.peers.name(&peer))))
+        Ok(done(format!(
+            "will look for {} there",
+            self.peers.name(&peer)
+        )))
     }
 
-    fn trust(&mut self, peer: &str, limit: Option<Millikudos>, level: TrustLevel) -> Result<Reply, Problem> {
+    fn trust(
+        &mut self,
+        peer: &str,
+        limit: Option<Millikudos>,
+        level: TrustLevel,
+    ) -> Result<Reply, Problem> {
         let node = self.peer(peer)?;
         if node == self.me {
             return Err(usage("one cannot give oneself credit"));
@@ -188,8 +223,13 @@ impl Switchboard {
                 .map_err(|cause| refused("the line could not be written").cause(cause))?;
         }
         self.judge_peer(node, level);
-        let line = self.ledger.as_ref().map_or(Millikudos::ZERO, |ledger| ledger.book().line(&self.me, &node));
-        Ok(done(format!("{} may owe this node up to {line} kudos", self.peers.name(&node))))
+        let line = self.ledger.as_ref().map_or(Millikudos::ZERO, |ledger| {
+            ledger.book().line(&self.me, &node)
+        });
+        Ok(done(format!(
+            "{} may owe this node up to {line} kudos",
+            self.peers.name(&node)
+        )))
     }
 
     fn judge_peer(&mut self, node: NodeId, level: TrustLevel) {
@@ -213,27 +253,37 @@ impl Switchboard {
             return Err(usage("one cannot block oneself"));
         }
         self.judge_peer(node, TrustLevel::Blocked);
-        Ok(done(format!("blocked {}; 'hearth peers trust' lifts it", self.peers.name(&node))))
+        Ok(done(format!(
+            "blocked {}; 'hearth peers trust' lifts it",
+            self.peers.name(&node)
+        )))
     }
 
     fn name_peer(&mut self, peer: &str, name: String) -> Result<Reply, Problem> {
         let node = self.peer(peer)?;
         if name.len() > limits::NAME_LEN_MAX || name != super::peers::plain(&name) {
-            return Err(usage("a petname is at most 128 bytes without control characters"));
+            return Err(usage(
+                "a petname is at most 128 bytes without control characters",
+            ));
         }
         let note = self.peers.note(node, |note| note.name = name);
         self.stored("noting a petname", |board| {
             board.store.put(Table::Peers, node.as_bytes(), &note)?;
             board.store.flush()
         });
-        Ok(done(format!("{} is called {} here", node.short(), self.peers.name(&node))))
+        Ok(done(format!(
+            "{} is called {} here",
+            node.short(),
+            self.peers.name(&node)
+        )))
     }
 
     /// Finds the card a person means.
     pub(super) fn model(&self, name: &str) -> Result<CardId, Problem> {
         self.shelf.find(name).map_err(|error| {
-            refused(error.to_string())
-                .hint("'hearth model list' shows what there is; 'hearth model add PATH' adds a file")
+            refused(error.to_string()).hint(
+                "'hearth model list' shows what there is; 'hearth model add PATH' adds a file",
+            )
         })
     }
 
@@ -244,14 +294,20 @@ impl Switchboard {
             Command::ModelUnpin { model } => self.pin(&model, false),
             Command::ModelRm { model } => self.remove_model(&model),
             _ => {
-                let models = self.shelf.cards().filter_map(|(id, _)| self.card_view(id)).collect();
+                let models = self
+                    .shelf
+                    .cards()
+                    .filter_map(|(id, _)| self.card_view(id))
+                    .collect();
                 Ok(Reply::Models { models })
             }
         }
     }
 
     fn show_model(&self, id: CardId) -> Result<Reply, Problem> {
-        let view = self.card_view(&id).ok_or_else(|| refused("the card is gone"))?;
+        let view = self
+            .card_view(&id)
+            .ok_or_else(|| refused("the card is gone"))?;
         Ok(Reply::Model(Box::new(view)))
     }
 
@@ -261,14 +317,25 @@ impl Switchboard {
         note.pinned = pinned;
         self.keep_note(id, note);
         self.stored("noting a pin", |board| board.store.flush());
-        let title = self.card_view(&id).map(|view| view.title).unwrap_or_default();
-        let verb = if pinned { "kept and served" } else { "no longer pinned" };
+        let title = self
+            .card_view(&id)
+            .map(|view| view.title)
+            .unwrap_or_default();
+        let verb = if pinned {
+            "kept and served"
+        } else {
+            "no longer pinned"
+        };
         Ok(done(format!("{title} is {verb}")))
     }
 
     fn remove_model(&mut self, model: &str) -> Result<Reply, Problem> {
         let id = self.model(model)?;
-        let files = self.shelf.card(&id).map(|card| card.trusted().files.clone()).unwrap_or_default();
+        let files = self
+            .shelf
+            .card(&id)
+            .map(|card| card.trusted().files.clone())
+            .unwrap_or_default();
         self.keep_note(id, crate::store::ShelfNote::default());
         self.stored("noting a removal", |board| board.store.flush());
         let shared: BTreeSet<_> = self
@@ -278,7 +345,10 @@ impl Switchboard {
             .filter_map(|other| self.shelf.card(other))
             .flat_map(|card| card.trusted().files.iter().map(|file| file.blob))
             .collect();
-        for file in files.into_iter().filter(|file| !shared.contains(&file.blob)) {
+        for file in files
+            .into_iter()
+            .filter(|file| !shared.contains(&file.blob))
+        {
             let blobs = self.rooms.blobs.clone();
             tokio::spawn(async move {
                 if let Err(error) = blobs.unpin(file.blob).await {
@@ -287,17 +357,27 @@ impl Switchboard {
             });
         }
         self.tell_shelf();
-        let title = self.card_view(&id).map(|view| view.title).unwrap_or_default();
-        Ok(done(format!("{title} is no longer served from here; files of your own stay where they are")))
+        let title = self
+            .card_view(&id)
+            .map(|view| view.title)
+            .unwrap_or_default();
+        Ok(done(format!(
+            "{title} is no longer served from here; files of your own stay where they are"
+        )))
     }
 
-    fn publish_card(&mut self, draft: CardDraft) -> Result<hearth_protocol::snapshot::CardView, Problem> {
+    fn publish_card(
+        &mut self,
+        draft: CardDraft,
+    ) -> Result<hearth_protocol::snapshot::CardView, Problem> {
         let mut card = draft.card;
         card.publisher = self.me;
         card.published = now();
         // The same files under the same title are the same card, whoever published it first.
         let same = self.shelf.cards().find(|(_, known)| {
-            known.title == card.title && known.files == card.files && known.triggers == card.triggers
+            known.title == card.title
+                && known.files == card.files
+                && known.triggers == card.triggers
         });
         let id = if let Some((id, _)) = same {
             *id
@@ -306,7 +386,8 @@ impl Switchboard {
             let id = card.trusted().id();
             let bytes = hearth_protocol::wire::Message::to_bytes(&card);
             if !self.on_card(None, card) {
-                return Err(refused("the card could not be kept").hint("see the log: 'hearth paths' says where"));
+                return Err(refused("the card could not be kept")
+                    .hint("see the log: 'hearth paths' says where"));
             }
             self.publish(Topic::Cards, bytes);
             id
@@ -316,19 +397,35 @@ impl Switchboard {
         self.keep_note(id, note);
         self.card_is_here(id);
         self.stored("noting a model", |board| board.store.flush());
-        self.card_view(&id).ok_or_else(|| refused("the card is gone"))
+        self.card_view(&id)
+            .ok_or_else(|| refused("the card is gone"))
     }
 
     fn source(&self, name: &str) -> Result<SourceReply, Problem> {
         let id = self.model(name)?;
-        let card = self.shelf.card(&id).ok_or_else(|| refused("the card is gone"))?.trusted().clone();
-        let source = Source { id, card, seeders: self.peers.seeders(&id) };
-        Ok(SourceReply { source, answers: self.rooms.answers.clone() })
+        let card = self
+            .shelf
+            .card(&id)
+            .ok_or_else(|| refused("the card is gone"))?
+            .trusted()
+            .clone();
+        let source = Source {
+            id,
+            card,
+            seeders: self.peers.seeders(&id),
+        };
+        Ok(SourceReply {
+            source,
+            answers: self.rooms.answers.clone(),
+        })
     }
 
     fn generate(&mut self, request: GenerateRequest) -> Result<Reply, Problem> {
         if request.count == 0 || request.count > limits::COUNT_MAX {
-            return Err(usage(format!("between 1 and {} pictures can be asked at once", limits::COUNT_MAX)));
+            return Err(usage(format!(
+                "between 1 and {} pictures can be asked at once",
+                limits::COUNT_MAX
+            )));
         }
         let specs = self.specs(&request)?;
         let place = self.place(&request.place)?;
@@ -347,7 +444,16 @@ impl Switchboard {
                 .collect();
             let family = self.family(&spec);
             let (max, timeout) = (request.max, request.timeout);
-            let submission = Submission { job, salt, spec, family, place, max, timeout, sizes };
+            let submission = Submission {
+                job,
+                salt,
+                spec,
+                family,
+                place,
+                max,
+                timeout,
+                sizes,
+            };
             self.dispatch(Event::Submit(Box::new(submission)));
             self.carry_out();
             jobs.push(job);
@@ -357,7 +463,9 @@ impl Switchboard {
 
     fn family(&self, spec: &JobSpec) -> hearth_protocol::job::Family {
         let card = self.shelf.card(&spec.checkpoint);
-        card.map_or(hearth_protocol::job::Family::Sd15, |card| card.trusted().family)
+        card.map_or(hearth_protocol::job::Family::Sd15, |card| {
+            card.trusted().family
+        })
     }
 
     fn specs(&self, request: &GenerateRequest) -> Result<Vec<JobSpec>, Problem> {
@@ -365,7 +473,11 @@ impl Switchboard {
         let mut loras = Vec::new();
         for ask in &request.loras {
             let card = self.model(&ask.model)?;
-            loras.push(LoraUse { card, unet: ask.weight, text: ask.weight });
+            loras.push(LoraUse {
+                card,
+                unet: ask.weight,
+                text: ask.weight,
+            });
         }
         let (width, height) = request.size.unwrap_or((512, 512));
         let first = request.seed.unwrap_or_else(drawn_seed);
@@ -384,7 +496,11 @@ impl Switchboard {
             seed: first.wrapping_add(u64::from(index)),
             rng: request.rng,
             compat: request.compat,
-            latents: if request.save_steps.is_some() { Latents::EveryStep } else { Latents::Dropped },
+            latents: if request.save_steps.is_some() {
+                Latents::EveryStep
+            } else {
+                Latents::Dropped
+            },
         };
         let specs: Vec<JobSpec> = (0..request.count).map(spec).collect();
         for spec in &specs {
@@ -403,8 +519,11 @@ impl Switchboard {
         let known: Vec<CardId> = self.shelf.cards().filter_map(checkpoint).collect();
         match known.as_slice() {
             [one] => Ok(*one),
-            [] => Err(refused("no checkpoint is known here").hint("add one: hearth model add PATH")),
-            _ => Err(usage("several checkpoints are known").hint("name one with --model; 'hearth model list' shows them")),
+            [] => {
+                Err(refused("no checkpoint is known here").hint("add one: hearth model add PATH"))
+            }
+            _ => Err(usage("several checkpoints are known")
+                .hint("name one with --model; 'hearth model list' shows them")),
         }
     }
 
@@ -414,7 +533,11 @@ impl Switchboard {
             Place::Local => DispatchPlace::Local,
             Place::Peer(name) => {
                 let node = self.peer(name)?;
-                if node == self.me { DispatchPlace::Local } else { DispatchPlace::Peer(node) }
+                if node == self.me {
+                    DispatchPlace::Local
+                } else {
+                    DispatchPlace::Peer(node)
+                }
             }
         })
     }
@@ -431,7 +554,9 @@ impl Switchboard {
                 Ok(done(format!("cancelling job {}", view.job.short())))
             }
             Command::JobsDispute { job, code } => self.dispute(&job, code),
-            _ => Ok(Reply::Jobs { jobs: self.job_views() }),
+            _ => Ok(Reply::Jobs {
+                jobs: self.job_views(),
+            }),
         }
     }
 
@@ -443,7 +568,10 @@ impl Switchboard {
             1 => Ok(fits.remove(0)),
             0 => Err(refused(format!("no job '{}'", super::peers::plain(name)))
                 .hint("'hearth jobs list' shows them; four digits of an id are enough")),
-            count => Err(refused(format!("'{}' fits {count} jobs", super::peers::plain(name)))),
+            count => Err(refused(format!(
+                "'{}' fits {count} jobs",
+                super::peers::plain(name)
+            ))),
         }
     }
 
@@ -451,28 +579,50 @@ impl Switchboard {
         let job: JobId = self.job_named(name)?.job;
         let receipt = self.jobs.over(&job).and_then(|over| over.receipt);
         let Some(receipt) = receipt else {
-            return Err(refused(format!("job {} has no receipt to dispute", job.short())));
+            return Err(refused(format!(
+                "job {} has no receipt to dispute",
+                job.short()
+            )));
         };
         let entry = self
-            .write(&Body::Ack { receipt, verdict: Verdict::Disputed(code) })
+            .write(&Body::Ack {
+                receipt,
+                verdict: Verdict::Disputed(code),
+            })
             .map_err(|cause| refused("the dispute could not be written").cause(cause))?;
-        let what = format!("disputed receipt {}: its credit cannot be used until you accept it", receipt.short());
-        Ok(Reply::Wrote { entry: entry.hash(), what })
+        let what = format!(
+            "disputed receipt {}: its credit cannot be used until you accept it",
+            receipt.short()
+        );
+        Ok(Reply::Wrote {
+            entry: entry.hash(),
+            what,
+        })
     }
 
     fn ledger_command(&mut self, command: Command) -> Result<Reply, Problem> {
-        let Some(ledger) = &self.ledger else { return Err(alone()) };
+        let Some(ledger) = &self.ledger else {
+            return Err(alone());
+        };
         match command {
             Command::LedgerEntries { author, limit } => {
                 let author = author.map(|author| self.peer(&author)).transpose()?;
                 let limit = usize::try_from(limit).unwrap_or(usize::MAX).min(10_000);
-                Ok(Reply::Entries { entries: self.entries(author, limit) })
+                Ok(Reply::Entries {
+                    entries: self.entries(author, limit),
+                })
             }
             Command::LedgerWhy { peer } => {
                 let node = peer.map_or(Ok(self.me), |peer| self.peer(&peer))?;
                 let lines = self.why_lines(&node);
-                let (balance, pending) = (ledger.book().balance(&node), ledger.book().pending(&node));
-                Ok(Reply::Why { node, balance, pending, lines })
+                let (balance, pending) =
+                    (ledger.book().balance(&node), ledger.book().pending(&node));
+                Ok(Reply::Why {
+                    node,
+                    balance,
+                    pending,
+                    lines,
+                })
             }
             Command::LedgerAudit => Ok(Reply::Audit(self.audit())),
             Command::LedgerGive { peer, amount } => self.give(&peer, amount),
@@ -501,7 +651,12 @@ impl Switchboard {
             ok: report.is_clean(),
             entries: count(report.entries),
             chains: count(report.chains),
-            sum: ledger.book().balances().into_iter().map(|(_, balance)| balance).sum(),
+            sum: ledger
+                .book()
+                .balances()
+                .into_iter()
+                .map(|(_, balance)| balance)
+                .sum(),
             digest: hex(&report.digest),
             findings: report.findings.iter().map(ToString::to_string).collect(),
         }
@@ -510,7 +665,9 @@ impl Switchboard {
     /// A gift may lead as far below zero as the commons lets a member owe, and no further.
     fn give(&mut self, peer: &str, amount: Millikudos) -> Result<Reply, Problem> {
         let to = self.peer(peer)?;
-        let Some(ledger) = &self.ledger else { return Err(alone()) };
+        let Some(ledger) = &self.ledger else {
+            return Err(alone());
+        };
         if to == self.me {
             return Err(usage("one cannot give to oneself"));
         }
@@ -518,17 +675,33 @@ impl Switchboard {
             return Err(usage("a gift of nothing changes nothing"));
         }
         let book = ledger.book();
-        let left = book.spendable(&self.me).plus(book.charter().member_line).minus(amount);
+        let left = book
+            .spendable(&self.me)
+            .plus(book.charter().member_line)
+            .minus(amount);
         if left < Balance::ZERO {
             let spendable = book.spendable(&self.me);
-            return Err(Problem::new(ProblemKind::Credit, format!("cannot give {amount} kudos"))
-                .cause(format!("{spendable} kudos are spendable and a member may owe {}", book.charter().member_line)));
+            return Err(
+                Problem::new(ProblemKind::Credit, format!("cannot give {amount} kudos")).cause(
+                    format!(
+                        "{spendable} kudos are spendable and a member may owe {}",
+                        book.charter().member_line
+                    ),
+                ),
+            );
         }
         let entry = self
-            .write(&Body::Transfer { to, amount, reason: TransferReason::Gift })
+            .write(&Body::Transfer {
+                to,
+                amount,
+                reason: TransferReason::Gift,
+            })
             .map_err(|cause| refused("the gift could not be written").cause(cause))?;
         let what = format!("gave {amount} kudos to {}", self.peers.name(&to));
-        Ok(Reply::Wrote { entry: entry.hash(), what })
+        Ok(Reply::Wrote {
+            entry: entry.hash(),
+            what,
+        })
     }
 }
 
@@ -542,10 +715,24 @@ fn wishes(request: &GenerateRequest, spec: &JobSpec, job: JobId, index: usize) -
     let numbered = |dir: &String| format!("{dir}/hearth-{}-{index:03}.png", job.short());
     let out = request.out.as_ref().map(|out| {
         let is_folder = request.count > 1 || std::path::Path::new(out).is_dir();
-        if is_folder { numbered(out) } else { out.clone() }
+        if is_folder {
+            numbered(out)
+        } else {
+            out.clone()
+        }
     });
     let steps = request.save_steps.as_ref().map(|dir| {
-        if request.count > 1 { format!("{dir}/{index:03}") } else { dir.clone() }
+        if request.count > 1 {
+            format!("{dir}/{index:03}")
+        } else {
+            dir.clone()
+        }
     });
-    Wishes { out, steps, seed: spec.seed, size: (spec.width, spec.height), sampling: spec.steps }
+    Wishes {
+        out,
+        steps,
+        seed: spec.seed,
+        size: (spec.width, spec.height),
+        sampling: spec.steps,
+    }
 }

@@ -3,7 +3,7 @@
 use hearth_ledger::Ledger;
 use hearth_protocol::charter::{Admission, Caps, Charter, Invite, PriceTable, Windows};
 use hearth_protocol::control::{CommonsReply, Problem, ProblemKind, Reply};
-use hearth_protocol::entry::{Body, InviteUse};
+use hearth_protocol::entry::{Body, Entry, InviteUse};
 use hearth_protocol::id::NodeId;
 use hearth_protocol::limits;
 use hearth_protocol::sign::Signed;
@@ -11,8 +11,8 @@ use hearth_protocol::ticket::{InviteSecret, MemberAddrs, Ticket, TicketInvite};
 use hearth_protocol::unit::{Millikudos, Millis};
 use tokio::sync::mpsc;
 
-use super::ask::JoinPaper;
 use super::Switchboard;
+use super::ask::JoinPaper;
 use crate::clock::now;
 use crate::network::{self, NetworkConfig, NetworkEvent};
 
@@ -38,7 +38,10 @@ impl Switchboard {
     ) -> Result<Reply, Problem> {
         self.must_be_alone()?;
         if founding.name.trim().is_empty() || founding.name.len() > limits::NAME_LEN_MAX {
-            return Err(Problem::new(ProblemKind::Usage, "a commons needs a name of at most 128 bytes"));
+            return Err(Problem::new(
+                ProblemKind::Usage,
+                "a commons needs a name of at most 128 bytes",
+            ));
         }
         let charter = Charter {
             version: 1,
@@ -54,16 +57,21 @@ impl Switchboard {
             rules: founding.rules,
         };
         let charter = Signed::sign(charter, &self.facts.key);
-        self.open_ledger(charter, None)?;
+        self.open_ledger(charter, None, Vec::new())?;
         self.go_on(&[], events).await?;
         Ok(Reply::Commons(Box::new(self.commons_reply()?)))
     }
 
     fn must_be_alone(&self) -> Result<(), Problem> {
-        let Some(charter) = &self.charter else { return Ok(()) };
+        let Some(charter) = &self.charter else {
+            return Ok(());
+        };
         let name = &charter.trusted().name;
-        Err(Problem::new(ProblemKind::Failed, format!("this home is already in the commons '{name}'"))
-            .hint("use another home (--home DIR), or 'hearth commons leave' first"))
+        Err(Problem::new(
+            ProblemKind::Failed,
+            format!("this home is already in the commons '{name}'"),
+        )
+        .hint("use another home (--home DIR), or 'hearth commons leave' first"))
     }
 
     /// Opens the ledger of a commons and writes the join entry; returns what the door wants to see.
@@ -71,10 +79,14 @@ impl Switchboard {
         &mut self,
         charter: Signed<Charter>,
         invite: Option<InviteUse>,
+        past: Vec<Entry>,
     ) -> Result<JoinPaper, Problem> {
         self.must_be_alone()?;
-        let entry = self.open_ledger(charter, invite)?;
-        let addrs = MemberAddrs { node: self.me, addrs: self.pulse.listening.clone() };
+        let entry = self.open_ledger(charter, invite, past)?;
+        let addrs = MemberAddrs {
+            node: self.me,
+            addrs: self.pulse.listening.clone(),
+        };
         Ok(JoinPaper { entry, addrs })
     }
 
@@ -82,12 +94,20 @@ impl Switchboard {
         &mut self,
         charter: Signed<Charter>,
         invite: Option<InviteUse>,
-    ) -> Result<hearth_protocol::entry::Entry, Problem> {
+        past: Vec<Entry>,
+    ) -> Result<Entry, Problem> {
         let value = charter.trusted().clone();
         let dir = self.facts.home.ledger_dir().join(value.id().to_string());
         let mut ledger = Ledger::open(&dir, value, self.facts.key.clone())
             .map_err(|error| failed("the ledger could not be opened", &error))?;
-        let entry = match ledger.book().suffix(&self.me, hearth_protocol::unit::Seq::FIRST, 1).pop() {
+        ledger
+            .receive(past, now())
+            .map_err(|error| failed("this key's own past could not be kept", &error))?;
+        let entry = match ledger
+            .book()
+            .suffix(&self.me, hearth_protocol::unit::Seq::FIRST, 1)
+            .pop()
+        {
             // A member that comes back to a home it left goes on in its own chain.
             Some(entry) => entry,
             None => ledger
@@ -101,9 +121,15 @@ impl Switchboard {
 
     /// Forgets the ledger just opened: the door stayed shut.
     pub(super) fn turned_away(&mut self) {
-        let Some(charter) = self.charter.take() else { return };
+        let Some(charter) = self.charter.take() else {
+            return;
+        };
         self.ledger = None;
-        let dir = self.facts.home.ledger_dir().join(charter.trusted().id().to_string());
+        let dir = self
+            .facts
+            .home
+            .ledger_dir()
+            .join(charter.trusted().id().to_string());
         if let Err(error) = std::fs::remove_dir_all(&dir) {
             tracing::warn!(%error, "the unused ledger could not be removed");
         }
@@ -115,7 +141,9 @@ impl Switchboard {
         members: &[MemberAddrs],
         events: mpsc::Sender<NetworkEvent>,
     ) -> Result<(), Problem> {
-        let Some(charter) = self.charter.clone() else { return Ok(()) };
+        let Some(charter) = self.charter.clone() else {
+            return Ok(());
+        };
         let commons = charter.trusted().id();
         self.store
             .set_charter(Some(&charter))
@@ -150,8 +178,9 @@ impl Switchboard {
     /// Writes `Leave`; the node ends afterwards.
     pub(super) fn leave(&mut self) -> Result<Reply, Problem> {
         let name = self.commons_reply()?.charter.name;
-        self.write(&Body::Leave)
-            .map_err(|cause| Problem::new(ProblemKind::Failed, "leaving could not be written").cause(cause))?;
+        self.write(&Body::Leave).map_err(|cause| {
+            Problem::new(ProblemKind::Failed, "leaving could not be written").cause(cause)
+        })?;
         self.publish_entries();
         self.store
             .set_charter(None)
@@ -168,22 +197,41 @@ impl Switchboard {
             Admission::InvitedByFounder => charter.founder == self.me,
         };
         if !allowed {
-            return Err(Problem::new(ProblemKind::Failed, "only the founder may invite to this commons"));
+            return Err(Problem::new(
+                ProblemKind::Failed,
+                "only the founder may invite to this commons",
+            ));
         }
         if uses == 0 {
-            return Err(Problem::new(ProblemKind::Usage, "a ticket needs at least one use"));
+            return Err(Problem::new(
+                ProblemKind::Usage,
+                "a ticket needs at least one use",
+            ));
         }
         let expires = now().plus(life);
         let secret = InviteSecret::from_seed(crate::chance::bytes());
-        let invite = Invite { commons: charter.id(), issuer: self.me, key: secret.public(), expires, uses };
-        let invite = TicketInvite { invite: Signed::sign(invite, &self.facts.key), secret };
+        let invite = Invite {
+            commons: charter.id(),
+            issuer: self.me,
+            key: secret.public(),
+            expires,
+            uses,
+        };
+        let invite = TicketInvite {
+            invite: Signed::sign(invite, &self.facts.key),
+            secret,
+        };
         let ticket = Ticket {
             commons: charter.id(),
             name: charter.name.clone(),
             members: self.ticket_members(),
             invite: (charter.admission != Admission::Open).then_some(invite),
         };
-        Ok(Reply::Ticket { ticket: ticket.to_string(), expires, uses })
+        Ok(Reply::Ticket {
+            ticket: ticket.to_string(),
+            expires,
+            uses,
+        })
     }
 
     /// Oneself and a few connected members.
@@ -193,17 +241,29 @@ impl Switchboard {
             member.addrs.blobs.truncate(2);
             member
         };
-        let me = MemberAddrs { node: self.me, addrs: self.pulse.listening.clone() };
+        let me = MemberAddrs {
+            node: self.me,
+            addrs: self.pulse.listening.clone(),
+        };
         let known = |node: &NodeId| {
-            Some(MemberAddrs { node: *node, addrs: self.peers.addrs(node)?.clone() })
+            Some(MemberAddrs {
+                node: *node,
+                addrs: self.peers.addrs(node)?.clone(),
+            })
         };
         let others = self.peers.connected().filter_map(known);
-        std::iter::once(me).chain(others).take(3).map(short).collect()
+        std::iter::once(me)
+            .chain(others)
+            .take(3)
+            .map(short)
+            .collect()
     }
 
     /// Shows the commons.
     pub(super) fn commons_reply(&self) -> Result<CommonsReply, Problem> {
-        let (Some(charter), Some(ledger)) = (&self.charter, &self.ledger) else { return Err(alone()) };
+        let (Some(charter), Some(ledger)) = (&self.charter, &self.ledger) else {
+            return Err(alone());
+        };
         let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         Ok(CommonsReply {
             id: charter.trusted().id(),

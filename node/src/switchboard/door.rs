@@ -2,17 +2,19 @@
 
 use hearth_ledger::{Insertion, NoEffect, Standing, Wait};
 use hearth_protocol::entry::{Body, Entry};
-use hearth_protocol::id::NodeId;
+use hearth_protocol::id::{CommonsId, NodeId};
 use hearth_protocol::limits;
 use hearth_protocol::snapshot::TrustLevel;
 use hearth_protocol::ticket::MemberAddrs;
-use hearth_protocol::unit::Millis;
+use hearth_protocol::unit::{Millis, Seq};
 use hearth_protocol::wire::{DoorRefusal, DoorReply, DoorRequest, Message};
 
 use super::Switchboard;
 use crate::blobs::DoorCall;
 use crate::clock::now;
 
+/// Entries of a returning member's chain in one answer: they fit the door's bound.
+const CHAIN_PAGE: usize = 24;
 /// Members named in a welcome, the answering one included.
 const WELCOME_MEMBERS: usize = 8;
 
@@ -21,6 +23,7 @@ impl Switchboard {
     pub(super) fn on_door(&mut self, call: DoorCall) {
         let reply = match DoorRequest::from_bytes(&call.request) {
             Ok(DoorRequest::Charter { commons }) => self.show_charter(commons),
+            Ok(DoorRequest::Chain { commons, from }) => self.show_chain(call.peer, commons, from),
             Ok(DoorRequest::Join { entry, addrs }) => self.let_in(call.peer, entry, addrs),
             Err(error) => return self.drop_message(Some(&call.peer), "door", &error),
         };
@@ -31,10 +34,22 @@ impl Switchboard {
         let _hung_up = call.reply.send(reply.to_bytes());
     }
 
-    fn show_charter(&self, commons: hearth_protocol::id::CommonsId) -> DoorReply {
+    fn show_charter(&self, commons: CommonsId) -> DoorReply {
         match &self.charter {
             Some(charter) if charter.trusted().id() == commons => {
                 DoorReply::Charter(Box::new(charter.clone()))
+            }
+            Some(_) | None => DoorReply::Refused(DoorRefusal::OtherCommons),
+        }
+    }
+
+    /// A person who restored a key on another machine gets its own chain back, so that it goes on
+    /// after it instead of forking.
+    fn show_chain(&self, peer: NodeId, commons: CommonsId, from: Seq) -> DoorReply {
+        match &self.ledger {
+            Some(ledger) if ledger.book().commons() == commons => {
+                let entries = ledger.book().suffix(&peer, from, CHAIN_PAGE);
+                DoorReply::Chain { entries }
             }
             Some(_) | None => DoorReply::Refused(DoorRefusal::OtherCommons),
         }
@@ -69,24 +84,32 @@ impl Switchboard {
             return Err(DoorRefusal::EntryBad);
         }
         let skew = ledger.book().charter().windows.skew;
-        let apart = now().since(header.time).get().max(header.time.since(now()).get());
+        let apart = now()
+            .since(header.time)
+            .get()
+            .max(header.time.since(now()).get());
         if Millis::new(apart) > skew {
             return Err(DoorRefusal::ClockSkew);
         }
         if ledger.book().members().len() >= limits::MEMBERS_MAX {
             return Err(DoorRefusal::Full);
         }
-        // A trial first, so that a stranger whose join has no effect costs no disk.
-        let mut trial = ledger.book().clone();
-        trial.insert(entry.clone(), now());
-        if let Some(refusal) = refusal(trial.standing(&header.hash())) {
+        // Looked at first, so that a stranger whose join has no effect costs no disk.
+        let standing = ledger
+            .book()
+            .preview_join(&entry)
+            .map_err(|_| DoorRefusal::EntryBad)?;
+        if let Some(refusal) = refusal(standing) {
             return Err(refusal);
         }
-        let received = ledger.receive(vec![entry.clone()], now()).map_err(|_| DoorRefusal::Storage)?;
+        let received = ledger
+            .receive(vec![entry.clone()], now())
+            .map_err(|_| DoorRefusal::Storage)?;
         if received.unsaved.is_some() {
             return Err(DoorRefusal::Storage);
         }
-        let kept = |outcome: &Insertion| matches!(outcome, Insertion::Added { .. } | Insertion::Known);
+        let kept =
+            |outcome: &Insertion| matches!(outcome, Insertion::Added { .. } | Insertion::Known);
         if !received.outcomes.iter().all(kept) {
             return Err(DoorRefusal::EntryBad);
         }
@@ -98,21 +121,34 @@ impl Switchboard {
     }
 
     fn welcome(&self, joiner: &NodeId) -> Vec<MemberAddrs> {
-        let me = MemberAddrs { node: self.me, addrs: self.pulse.listening.clone() };
-        let others = self.peers.connected().filter(|node| *node != joiner).filter_map(|node| {
-            Some(MemberAddrs { node: *node, addrs: self.peers.addrs(node)?.clone() })
-        });
-        std::iter::once(me).chain(others).take(WELCOME_MEMBERS).collect()
+        let me = MemberAddrs {
+            node: self.me,
+            addrs: self.pulse.listening.clone(),
+        };
+        let others = self
+            .peers
+            .connected()
+            .filter(|node| *node != joiner)
+            .filter_map(|node| {
+                Some(MemberAddrs {
+                    node: *node,
+                    addrs: self.peers.addrs(node)?.clone(),
+                })
+            });
+        std::iter::once(me)
+            .chain(others)
+            .take(WELCOME_MEMBERS)
+            .collect()
     }
 }
 
-fn refusal(standing: Option<Standing>) -> Option<DoorRefusal> {
+fn refusal(standing: Standing) -> Option<DoorRefusal> {
     match standing {
-        Some(Standing::Effective) => None,
-        Some(Standing::Waiting(Wait::Issuer | Wait::Target | Wait::Counterparty)) => {
+        Standing::Effective => None,
+        Standing::Waiting(Wait::Issuer | Wait::Target | Wait::Counterparty) => {
             Some(DoorRefusal::InviteBad)
         }
-        Some(Standing::Without(reason)) => Some(match reason {
+        Standing::Without(reason) => Some(match reason {
             NoEffect::InviteNeeded => DoorRefusal::InviteNeeded,
             NoEffect::InviteExpired => DoorRefusal::InviteExpired,
             NoEffect::InviteUsedUp => DoorRefusal::InviteUsedUp,
@@ -121,6 +157,5 @@ fn refusal(standing: Option<Standing>) -> Option<DoorRefusal> {
             }
             _ => DoorRefusal::EntryBad,
         }),
-        None => Some(DoorRefusal::EntryBad),
     }
 }

@@ -109,14 +109,24 @@ impl Places {
         if name == "image.png" {
             return Some(self.image.clone());
         }
-        let plain = name.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_' || c == b'.');
-        let steps = self.steps.as_ref().filter(|_| plain && name.starts_with("step_"))?;
+        let plain = name
+            .bytes()
+            .all(|c| c.is_ascii_alphanumeric() || c == b'_' || c == b'.');
+        let steps = self
+            .steps
+            .as_ref()
+            .filter(|_| plain && name.starts_with("step_"))?;
         Some(steps.join(name))
     }
 }
 
 /// Fetches every missing file of some cards.
-pub(crate) async fn fetch_cards(blobs: Blobs, call: CallId, sources: Vec<Source>, answers: Answers) {
+pub(crate) async fn fetch_cards(
+    blobs: Blobs,
+    call: CallId,
+    sources: Vec<Source>,
+    answers: Answers,
+) {
     let begun = Instant::now();
     let mut bytes_from: BTreeMap<NodeId, ByteCount> = BTreeMap::new();
     for source in &sources {
@@ -128,12 +138,24 @@ pub(crate) async fn fetch_cards(blobs: Blobs, call: CallId, sources: Vec<Source>
                 }
             }
             Err(error) => {
-                let failed = Answer::CardsFailed { call, card: source.id, cause: causes(&error) };
+                let failed = Answer::CardsFailed {
+                    call,
+                    card: source.id,
+                    cause: causes(&error),
+                };
                 return tell(&answers, failed).await;
             }
         }
     }
-    tell(&answers, Answer::CardsReady { call, bytes_from, took: since(begun) }).await;
+    tell(
+        &answers,
+        Answer::CardsReady {
+            call,
+            bytes_from,
+            took: since(begun),
+        },
+    )
+    .await;
 }
 
 /// Fetches every missing file of one card; returns bytes from each member.
@@ -152,11 +174,19 @@ pub(crate) async fn fetch_card(
             let progress = |bytes: u64| {
                 let have = ByteCount::new(before + bytes);
                 let from = source.seeders.clone();
-                let told = Answer::Fetching { call, card: source.id, have, total, from };
+                let told = Answer::Fetching {
+                    call,
+                    card: source.id,
+                    have,
+                    total,
+                    from,
+                };
                 // Progress may be dropped: the next one says more.
                 let _full = answers.try_send(told);
             };
-            let report = blobs.fetch(file.blob, file.size.get(), &source.seeders, progress).await?;
+            let report = blobs
+                .fetch(file.blob, file.size.get(), &source.seeders, progress)
+                .await?;
             for (node, bytes) in report.bytes_from {
                 *bytes_from.entry(node).or_default() += bytes;
             }
@@ -185,7 +215,10 @@ pub(crate) async fn assets(blobs: Blobs, call: CallId, cards: Vec<Card>, answers
     let assets = match (failed, models.is_empty()) {
         (Some(cause), _) => Err(cause),
         (None, true) => Err("the job names no checkpoint".into()),
-        (None, false) => Ok(Assets { checkpoint: models.remove(0), loras: models }),
+        (None, false) => Ok(Assets {
+            checkpoint: models.remove(0),
+            loras: models,
+        }),
     };
     tell(&answers, Answer::Assets { call, assets }).await;
 }
@@ -194,16 +227,28 @@ async fn model_asset(blobs: &Blobs, card: &Card) -> Result<ModelAsset, crate::bl
     let mut files = Vec::new();
     for file in &card.files {
         let path = blobs.file(file.blob).await?.to_string_lossy().into_owned();
-        files.push(AssetFile { name: file.name.clone(), path });
+        files.push(AssetFile {
+            name: file.name.clone(),
+            path,
+        });
     }
-    Ok(ModelAsset { title: card.title.clone(), hash: metadata_hash(card), files })
+    Ok(ModelAsset {
+        title: card.title.clone(),
+        hash: metadata_hash(card),
+        files,
+    })
 }
 
 /// Returns the hash a picture's metadata names: `AutoV2` of the main file of a checkpoint, `AutoV3`
 /// of a LoRA.
 fn metadata_hash(card: &Card) -> String {
     let tensors = |file: &&CardFile| file.name.ends_with(".safetensors");
-    let Some(main) = card.files.iter().filter(tensors).max_by_key(|file| file.size) else {
+    let Some(main) = card
+        .files
+        .iter()
+        .filter(tensors)
+        .max_by_key(|file| file.size)
+    else {
         return String::new();
     };
     let digits = |hash: String, count: usize| hash.chars().take(count).collect();
@@ -225,10 +270,17 @@ pub(crate) async fn collect(
     let result = async {
         for output in &outputs {
             let size = output.size.get().min(limits::OUTPUT_LEN_MAX);
-            let bytes = blobs.fetch_job(output.blob, size, worker).await.map_err(|error| {
-                tracing::info!(worker = worker.short(), error = causes(&error), "an output did not come");
-                OutputsFault::Unreachable
-            })?;
+            let bytes = blobs
+                .fetch_job(output.blob, size, worker)
+                .await
+                .map_err(|error| {
+                    tracing::info!(
+                        worker = worker.short(),
+                        error = causes(&error),
+                        "an output did not come"
+                    );
+                    OutputsFault::Unreachable
+                })?;
             if BlobHash::of(&bytes) != output.blob || bytes.len() as u64 != output.size.get() {
                 return Err(OutputsFault::Corrupt);
             }
@@ -265,23 +317,52 @@ pub(crate) async fn keep_for_peer(
             }
         }
     }
-    tell(&answers, Answer::Stored { call, result: Ok(kept) }).await;
+    tell(
+        &answers,
+        Answer::Stored {
+            call,
+            result: Ok(kept),
+        },
+    )
+    .await;
 }
 
 /// Saves a run's outputs for the person of this node.
-pub(crate) async fn save_own(call: CallId, outputs: Vec<OutputFile>, places: Places, answers: Answers) {
+pub(crate) async fn save_own(
+    call: CallId,
+    outputs: Vec<OutputFile>,
+    places: Places,
+    answers: Answers,
+) {
     let mut kept = Vec::new();
     for output in outputs {
         let size = ByteCount::new(output.bytes.len() as u64);
-        kept.push(OutputRef { name: output.name.clone(), blob: BlobHash::of(&output.bytes), size });
-        let Some(path) = places.path(&output.name) else { continue };
+        kept.push(OutputRef {
+            name: output.name.clone(),
+            blob: BlobHash::of(&output.bytes),
+            size,
+        });
+        let Some(path) = places.path(&output.name) else {
+            continue;
+        };
         if let Err(error) = save(path, output.bytes).await {
             let full = error.kind() == std::io::ErrorKind::StorageFull;
-            let result = Err(if full { StoreFault::DiskFull } else { StoreFault::Failed });
+            let result = Err(if full {
+                StoreFault::DiskFull
+            } else {
+                StoreFault::Failed
+            });
             return tell(&answers, Answer::Stored { call, result }).await;
         }
     }
-    tell(&answers, Answer::Stored { call, result: Ok(kept) }).await;
+    tell(
+        &answers,
+        Answer::Stored {
+            call,
+            result: Ok(kept),
+        },
+    )
+    .await;
 }
 
 async fn save(path: PathBuf, bytes: Vec<u8>) -> std::io::Result<()> {
@@ -304,7 +385,8 @@ fn save_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
+        file.as_file()
+            .set_permissions(std::fs::Permissions::from_mode(0o644))?;
     }
     file.persist(path).map_err(|error| error.error)?;
     Ok(())
@@ -339,9 +421,15 @@ mod tests {
 
     #[test]
     fn a_worker_cannot_name_a_place_outside_the_folder() {
-        let places = Places { image: "/tmp/a.png".into(), steps: Some("/tmp/steps".into()) };
+        let places = Places {
+            image: "/tmp/a.png".into(),
+            steps: Some("/tmp/steps".into()),
+        };
         assert_eq!(places.path("image.png"), Some("/tmp/a.png".into()));
-        assert_eq!(places.path("step_000.safetensors"), Some("/tmp/steps/step_000.safetensors".into()));
+        assert_eq!(
+            places.path("step_000.safetensors"),
+            Some("/tmp/steps/step_000.safetensors".into())
+        );
         for name in ["../x", "step_/../../x", "/etc/passwd", "other.png", ""] {
             assert_eq!(places.path(name), None, "{name}");
         }
@@ -353,6 +441,9 @@ mod tests {
         let path = dir.path().join("new/folder/picture.png");
         save_whole(&path, b"bytes").unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"bytes");
-        assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+        assert_eq!(
+            std::fs::read_dir(path.parent().unwrap()).unwrap().count(),
+            1
+        );
     }
 }

@@ -26,24 +26,54 @@ impl Switchboard {
             NetworkEvent::Learned { peer, addrs } => {
                 tracing::debug!(peer = peer.short(), ?addrs, "learned addresses");
             }
-            NetworkEvent::Gossip { id, relay, author, topic, bytes } => {
+            NetworkEvent::Gossip {
+                id,
+                relay,
+                author,
+                topic,
+                bytes,
+            } => {
                 self.on_gossip(id, relay, author, topic, &bytes);
             }
             NetworkEvent::Subscribed { peer, topic } => {
                 tracing::debug!(peer = peer.short(), ?topic, "subscribed");
             }
-            NetworkEvent::Frame { peer, channel: Channel::Sync, bytes } => self.on_sync(peer, &bytes),
-            NetworkEvent::Frame { peer, channel: Channel::Job, bytes } => self.on_job_frame(peer, &bytes),
+            NetworkEvent::Frame {
+                peer,
+                channel: Channel::Sync,
+                bytes,
+            } => self.on_sync(peer, &bytes),
+            NetworkEvent::Frame {
+                peer,
+                channel: Channel::Job,
+                bytes,
+            } => self.on_job_frame(peer, &bytes),
             NetworkEvent::ChannelClosed { peer, channel } => {
                 tracing::debug!(peer = peer.short(), ?channel, "a channel closed");
             }
-            NetworkEvent::Undelivered { peer, channel, bytes_len } => {
-                tracing::warn!(peer = peer.short(), ?channel, bytes_len, "a message was not delivered");
+            NetworkEvent::Undelivered {
+                peer,
+                channel,
+                bytes_len,
+            } => {
+                tracing::warn!(
+                    peer = peer.short(),
+                    ?channel,
+                    bytes_len,
+                    "a message was not delivered"
+                );
             }
             NetworkEvent::DialFailed { peer, reason } => {
                 tracing::debug!(peer = peer.short(), reason, "a dial failed");
             }
-            NetworkEvent::Dropped { peer, what } => self.drop_message(peer.as_ref(), "network", &what),
+            NetworkEvent::Dropped {
+                peer: Some(peer),
+                what,
+            } => self.drop_message(Some(&peer), "network", &what),
+            // Nobody's fault: a lonely node's gossip, a dial that lost its race.
+            NetworkEvent::Dropped { peer: None, what } => {
+                tracing::debug!(what, "the network dropped something")
+            }
         }
     }
 
@@ -71,8 +101,19 @@ impl Switchboard {
         }
     }
 
-    fn on_gossip(&mut self, id: GossipId, relay: NodeId, author: NodeId, topic: Topic, bytes: &[u8]) {
-        let member = |node: &NodeId| self.ledger.as_ref().is_some_and(|ledger| ledger.book().is_member(node));
+    fn on_gossip(
+        &mut self,
+        id: GossipId,
+        relay: NodeId,
+        author: NodeId,
+        topic: Topic,
+        bytes: &[u8],
+    ) {
+        let member = |node: &NodeId| {
+            self.ledger
+                .as_ref()
+                .is_some_and(|ledger| ledger.book().is_member(node))
+        };
         if !member(&author) || self.peers.level(&author) == TrustLevel::Blocked {
             // Its join may still be on the way: neither passed on nor held against the relay.
             return self.judge(id, Verdict::Ignore);
@@ -84,7 +125,11 @@ impl Switchboard {
                 let valid = self.on_entries(relay, batch.entries);
                 // Gossip itself carries them on; publishing them again would only echo.
                 self.outbox.truncate(before);
-                if valid { Verdict::Accept } else { Verdict::Reject }
+                if valid {
+                    Verdict::Accept
+                } else {
+                    Verdict::Reject
+                }
             }),
             Topic::Capacity => Signed::<Capacity>::from_bytes(bytes).map(|advert| {
                 if advert.trusted().node != author {
@@ -116,7 +161,10 @@ impl Switchboard {
 
     fn on_job_frame(&mut self, peer: NodeId, bytes: &[u8]) {
         match JobMessage::from_bytes(bytes) {
-            Ok(message) => self.dispatch(Event::Message { from: peer, message: Box::new(message) }),
+            Ok(message) => self.dispatch(Event::Message {
+                from: peer,
+                message: Box::new(message),
+            }),
             Err(error) => self.drop_message(Some(&peer), "job", &error),
         }
     }
@@ -125,8 +173,12 @@ impl Switchboard {
     pub(super) fn on_capacity(&mut self, peer: NodeId, advert: Signed<Capacity>) {
         let commons = self.ledger.as_ref().map(|ledger| ledger.book().commons());
         let capacity = match advert.verify() {
-            Ok(capacity) if capacity.node == peer && Some(capacity.commons) == commons => capacity.clone(),
-            Ok(_) => return self.drop_message(Some(&peer), "capacity", &"of another node or commons"),
+            Ok(capacity) if capacity.node == peer && Some(capacity.commons) == commons => {
+                capacity.clone()
+            }
+            Ok(_) => {
+                return self.drop_message(Some(&peer), "capacity", &"of another node or commons");
+            }
             Err(error) => return self.drop_message(Some(&peer), "capacity", &error),
         };
         if !self.peers.advert(advert) {
@@ -139,7 +191,11 @@ impl Switchboard {
 
     /// Remembers where a member is.
     pub(super) fn locate(&mut self, peer: NodeId, addrs: NodeAddrs) {
-        let blobs = addrs.blobs.iter().filter_map(|addr| addr.parse().ok()).collect();
+        let blobs = addrs
+            .blobs
+            .iter()
+            .filter_map(|addr| addr.parse().ok())
+            .collect();
         self.rooms.blobs.remember(peer, blobs);
         if !self.peers.locate(peer, addrs.clone()) {
             return;
@@ -147,12 +203,19 @@ impl Switchboard {
         if let Err(error) = self.store.put(Table::Addrs, peer.as_bytes(), &addrs) {
             tracing::warn!(%error, "an address could not be kept");
         }
-        self.command(NetworkCommand::Remember { peer, addrs: addrs.network });
+        self.command(NetworkCommand::Remember {
+            peer,
+            addrs: addrs.network,
+        });
     }
 
     /// Lets members connect and fetch, and dispatch look again, after entries were added.
     pub(super) fn after_entries(&mut self) {
-        let members = self.ledger.as_ref().map(Ledger::book).map_or_else(Vec::new, |book| book.members());
+        let members = self
+            .ledger
+            .as_ref()
+            .map(Ledger::book)
+            .map_or_else(Vec::new, |book| book.members());
         for member in members {
             self.let_connect(member);
         }
@@ -169,9 +232,16 @@ impl Switchboard {
         self.rooms.blobs.allow(member);
         self.command(NetworkCommand::Allow(member));
         if let Some(addrs) = self.peers.addrs(&member).cloned() {
-            let blobs = addrs.blobs.iter().filter_map(|addr| addr.parse().ok()).collect();
+            let blobs = addrs
+                .blobs
+                .iter()
+                .filter_map(|addr| addr.parse().ok())
+                .collect();
             self.rooms.blobs.remember(member, blobs);
-            self.command(NetworkCommand::Remember { peer: member, addrs: addrs.network });
+            self.command(NetworkCommand::Remember {
+                peer: member,
+                addrs: addrs.network,
+            });
         }
     }
 
@@ -186,7 +256,11 @@ impl Switchboard {
     /// An advert is due once small changes have gathered.
     pub(super) fn advertise_soon(&mut self) {
         let due = now().plus(ADVERT_DELAY);
-        self.pulse.advert_due = Some(self.pulse.advert_due.map_or(due, |earlier| earlier.min(due)));
+        self.pulse.advert_due = Some(
+            self.pulse
+                .advert_due
+                .map_or(due, |earlier| earlier.min(due)),
+        );
     }
 
     /// Gossips what this node can do.
@@ -206,7 +280,11 @@ impl Switchboard {
             commons: commons.expect("only a member adverts"),
             node: self.me,
             time: at,
-            nickname: config.nickname.chars().take(limits::NAME_LEN_MAX / 4).collect(),
+            nickname: config
+                .nickname
+                .chars()
+                .take(limits::NAME_LEN_MAX / 4)
+                .collect(),
             software: format!("hearth {}", env!("CARGO_PKG_VERSION")),
             device: self.facts.device.clone(),
             accepting: self.dispatcher.accepting(),

@@ -64,7 +64,10 @@ impl JobDesk {
     /// Takes up what the store kept.
     pub(super) fn new(wishes: BTreeMap<JobId, Wishes>, mut over: Vec<OverJob>) -> Self {
         over.sort_by_key(|over| over.view.submitted);
-        let mut desk = Self { wishes, ..Self::default() };
+        let mut desk = Self {
+            wishes,
+            ..Self::default()
+        };
         for over in over {
             desk.finish(over);
         }
@@ -79,9 +82,18 @@ impl JobDesk {
     /// Returns where a job's outputs go.
     pub(super) fn places(&self, job: &JobId, facts: &Facts) -> Places {
         let wishes = self.wishes.get(job);
-        let own_name = || facts.config.outputs_dir(&facts.home).join(format!("hearth-{}.png", job.short()));
-        let image = wishes.and_then(|wishes| wishes.out.as_ref()).map_or_else(own_name, PathBuf::from);
-        let steps = wishes.and_then(|wishes| wishes.steps.as_ref()).map(PathBuf::from);
+        let own_name = || {
+            facts
+                .config
+                .outputs_dir(&facts.home)
+                .join(format!("hearth-{}.png", job.short()))
+        };
+        let image = wishes
+            .and_then(|wishes| wishes.out.as_ref())
+            .map_or_else(own_name, PathBuf::from);
+        let steps = wishes
+            .and_then(|wishes| wishes.steps.as_ref())
+            .map(PathBuf::from);
         Places { image, steps }
     }
 
@@ -128,13 +140,17 @@ impl Switchboard {
         }
         let wishes = self.jobs.wishes.get(&job).cloned().unwrap_or_default();
         let stored = StoredJob { record, wishes };
-        self.stored("noting a job", |board| board.store.put(Table::Jobs, job.as_bytes(), &stored));
+        self.stored("noting a job", |board| {
+            board.store.put(Table::Jobs, job.as_bytes(), &stored)
+        });
         self.job_changed(job, None);
     }
 
     fn job_is_over(&mut self, record: &JobRecord) {
         let job = record.job;
-        let Some(view) = self.own_job_view(job) else { return };
+        let Some(view) = self.own_job_view(job) else {
+            return;
+        };
         let receipt = match &record.stage {
             JobStage::Finished(finish) => finish.receipt,
             JobStage::Placing
@@ -145,8 +161,17 @@ impl Switchboard {
             | JobStage::Failed(_)
             | JobStage::Cancelled { .. } => None,
         };
-        let over = OverJob { view: view.clone(), receipt };
-        let private = OverJob { view: JobView { prompt: None, ..view }, receipt };
+        let over = OverJob {
+            view: view.clone(),
+            receipt,
+        };
+        let private = OverJob {
+            view: JobView {
+                prompt: None,
+                ..view
+            },
+            receipt,
+        };
         self.specs.forget(&job);
         self.stored("noting a finished job", |board| {
             board.store.remove(Table::Jobs, job.as_bytes())?;
@@ -164,13 +189,19 @@ impl Switchboard {
     pub(super) fn job_went_on(&self, job: JobId, phase: Phase, preview: Option<Preview>) {
         if let Some(mut view) = self.own_job_view(job) {
             view.phase = Some(phase);
-            self.notice(Notice::Job { job: Box::new(view), preview });
+            self.notice(Notice::Job {
+                job: Box::new(view),
+                preview,
+            });
         }
     }
 
     fn job_changed(&self, job: JobId, preview: Option<Preview>) {
         if let Some(view) = self.own_job_view(job) {
-            self.notice(Notice::Job { job: Box::new(view), preview });
+            self.notice(Notice::Job {
+                job: Box::new(view),
+                preview,
+            });
         }
     }
 
@@ -192,7 +223,10 @@ impl Switchboard {
     }
 
     fn report(&self, view: &JobView, finish: &Finish, wishes: &Wishes) -> JobReport {
-        let image = finish.outputs.iter().find(|output| output.name == "image.png");
+        let image = finish
+            .outputs
+            .iter()
+            .find(|output| output.name == "image.png");
         let path = self.jobs.places(&view.job, &self.facts).image;
         JobReport {
             image: ImageReport {

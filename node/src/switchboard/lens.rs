@@ -67,18 +67,22 @@ impl LedgerView for Lens<'_> {
     }
 
     fn orders_of(&self, job: &JobId) -> Vec<EntryHash> {
-        let Some(book) = self.book else { return Vec::new() };
+        let Some(book) = self.book else {
+            return Vec::new();
+        };
         let orders = book.orders_of_job(&self.me, &(*job).into());
         orders.into_iter().map(|view| view.hash).collect()
     }
 
     fn room(&self, requester: &NodeId) -> Millikudos {
-        let room = |book| hearth_ledger::room(book, &self.me, requester, Millikudos::ZERO).room;
+        // Dispatch counts the orders it took itself; the holds of the book would count them twice.
+        let room = |book| hearth_ledger::room_beside_holds(book, &self.me, requester).room;
         self.book.map_or(Millikudos::ZERO, room)
     }
 
     fn line(&self, requester: &NodeId) -> Millikudos {
-        self.book.map_or(Millikudos::ZERO, |book| book.line(&self.me, requester))
+        self.book
+            .map_or(Millikudos::ZERO, |book| book.line(&self.me, requester))
     }
 
     fn is_member(&self, node: &NodeId) -> bool {
@@ -94,14 +98,20 @@ impl LedgerView for Lens<'_> {
     }
 
     fn seeding_paid(&self, seeder: &NodeId, since: Timestamp) -> Millikudos {
-        let Some(book) = self.book else { return Millikudos::ZERO };
+        let Some(book) = self.book else {
+            return Millikudos::ZERO;
+        };
         let head = book.head(&self.me).map_or(0, |head| head.seq.get());
         let recent = book.suffix(&self.me, Seq::new(head.saturating_sub(RECENT)), usize::MAX);
-        let mine = recent.into_iter().filter(|entry| entry.header.trusted().time >= since);
+        let mine = recent
+            .into_iter()
+            .filter(|entry| entry.header.trusted().time >= since);
         let paid = mine.filter_map(|entry| match entry.decode_body().ok()? {
-            Body::Transfer { to, amount, reason: TransferReason::Seeding { .. } } if to == *seeder => {
-                Some(amount.get())
-            }
+            Body::Transfer {
+                to,
+                amount,
+                reason: TransferReason::Seeding { .. },
+            } if to == *seeder => Some(amount.get()),
             Body::Transfer { .. }
             | Body::Join { .. }
             | Body::Trust { .. }
@@ -115,11 +125,13 @@ impl LedgerView for Lens<'_> {
     }
 
     fn prices(&self) -> PriceTable {
-        self.book.map_or(PriceTable::DEFAULT, |book| book.charter().prices)
+        self.book
+            .map_or(PriceTable::DEFAULT, |book| book.charter().prices)
     }
 
     fn windows(&self) -> Windows {
-        self.book.map_or(Windows::DEFAULT, |book| book.charter().windows)
+        self.book
+            .map_or(Windows::DEFAULT, |book| book.charter().windows)
     }
 
     fn caps(&self) -> Caps {

@@ -53,7 +53,12 @@ impl Switchboard {
         rooms: Rooms,
         inbox: &Inbox,
     ) -> Result<Self, OpeningError> {
-        let Opening { facts, store, charter, dispatcher } = opening;
+        let Opening {
+            facts,
+            store,
+            charter,
+            dispatcher,
+        } = opening;
         let specs = Specs::open(&facts.home.specs_dir()).map_err(OpeningError::Specs)?;
         let ledger = match &charter {
             Some(charter) => {
@@ -64,10 +69,23 @@ impl Switchboard {
             None => None,
         };
         let (records, wishes) = open_jobs(&store, &specs)?;
-        let over: Vec<OverJob> = store.all(Table::Reports)?.into_iter().map(|(_, over)| over).collect();
-        let work: Vec<WorkRecord> = store.all(Table::Work)?.into_iter().map(|(_, work)| work).collect();
+        let over: Vec<OverJob> = store
+            .all(Table::Reports)?
+            .into_iter()
+            .map(|(_, over)| over)
+            .collect();
+        let work: Vec<WorkRecord> = store
+            .all(Table::Work)?
+            .into_iter()
+            .map(|(_, work)| work)
+            .collect();
         let mut pulse = Pulse::default();
-        pulse.listening.blobs = rooms.blobs.addrs().iter().map(ToString::to_string).collect();
+        pulse.listening.blobs = rooms
+            .blobs
+            .addrs()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
         let mut board = Self {
             me: facts.key.id(),
             peers: PeerBook::new(store.peers()?, store.addrs()?),
@@ -91,7 +109,10 @@ impl Switchboard {
         board.check_shelf().await;
         board.tell_shelf();
         board.open_outputs(&work);
-        board.dispatch(Event::Restore { jobs: records, work });
+        board.dispatch(Event::Restore {
+            jobs: records,
+            work,
+        });
         board
             .go_on(&[], inbox.network_sender.clone())
             .await
@@ -102,13 +123,18 @@ impl Switchboard {
     /// A file that was moved away while the node was off is no longer served.
     async fn check_shelf(&mut self) {
         for id in self.shelf.complete() {
-            let Some(card) = self.shelf.card(&id).map(|card| card.trusted().clone()) else { continue };
+            let Some(card) = self.shelf.card(&id).map(|card| card.trusted().clone()) else {
+                continue;
+            };
             let mut whole = true;
             for file in &card.files {
                 whole &= super::errand::is_here(&self.rooms.blobs, file).await;
             }
             if !whole {
-                tracing::warn!(title = card.title, "a model's files are gone: no longer served");
+                tracing::warn!(
+                    title = card.title,
+                    "a model's files are gone: no longer served"
+                );
                 let mut note = self.shelf.note(&id);
                 note.complete = false;
                 self.keep_note(id, note);
@@ -141,7 +167,10 @@ fn open_jobs(store: &Store, specs: &Specs) -> Result<OpenJobs, StoreError> {
     let mut records = Vec::new();
     let mut wishes = BTreeMap::new();
     for (_, stored) in store.all::<StoredJob>(Table::Jobs)? {
-        let StoredJob { mut record, wishes: wish } = stored;
+        let StoredJob {
+            mut record,
+            wishes: wish,
+        } = stored;
         record.spec = specs.load(&record.job).map(Box::new);
         wishes.insert(record.job, wish);
         records.push(record);

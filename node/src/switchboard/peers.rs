@@ -51,7 +51,11 @@ impl PeerBook {
     /// Keeps an advert if it is newer than the one known.
     pub(crate) fn advert(&mut self, advert: Signed<Capacity>) -> bool {
         let (node, time) = (advert.trusted().node, advert.trusted().time);
-        if self.adverts.get(&node).is_some_and(|known| known.trusted().time >= time) {
+        if self
+            .adverts
+            .get(&node)
+            .is_some_and(|known| known.trusted().time >= time)
+        {
             return false;
         }
         self.adverts.insert(node, advert);
@@ -73,7 +77,10 @@ impl PeerBook {
     pub(crate) fn seeders(&self, card: &CardId) -> Vec<NodeId> {
         self.connected
             .keys()
-            .filter(|node| self.last_advert(node).is_some_and(|advert| advert.cards.contains(card)))
+            .filter(|node| {
+                self.last_advert(node)
+                    .is_some_and(|advert| advert.cards.contains(card))
+            })
             .copied()
             .collect()
     }
@@ -100,7 +107,9 @@ impl PeerBook {
 
     /// Returns the judgement of a peer.
     pub(crate) fn level(&self, node: &NodeId) -> TrustLevel {
-        self.notes.get(node).map_or(TrustLevel::Known, |note| note.level)
+        self.notes
+            .get(node)
+            .map_or(TrustLevel::Known, |note| note.level)
     }
 
     /// Changes what a person said of a peer and returns the new note.
@@ -125,7 +134,11 @@ impl PeerBook {
 
     /// Returns petname, else nickname, else short id.
     pub(crate) fn name(&self, node: &NodeId) -> String {
-        let petname = self.notes.get(node).map(|note| &note.name).filter(|name| !name.is_empty());
+        let petname = self
+            .notes
+            .get(node)
+            .map(|note| &note.name)
+            .filter(|name| !name.is_empty());
         let nickname = || self.last_advert(node).map(|advert| plain(&advert.nickname));
         petname
             .cloned()
@@ -140,8 +153,10 @@ impl PeerBook {
         };
         let lower = text.to_lowercase();
         let petname = |node: &NodeId| self.notes.get(node).is_some_and(|note| note.name == text);
-        let nickname =
-            |node: &NodeId| self.last_advert(node).is_some_and(|advert| plain(&advert.nickname) == text);
+        let nickname = |node: &NodeId| {
+            self.last_advert(node)
+                .is_some_and(|advert| plain(&advert.nickname) == text)
+        };
         let id = |node: &NodeId| lower.len() >= 4 && node.to_string().starts_with(&lower);
         let tests: [&dyn Fn(&NodeId) -> bool; 3] = [&petname, &nickname, &id];
         for test in tests {
@@ -149,7 +164,10 @@ impl PeerBook {
                 [] => {}
                 [one] => return Ok(*one),
                 several => {
-                    return Err(NameError::Ambiguous { name: plain(text), count: several.len() });
+                    return Err(NameError::Ambiguous {
+                        name: plain(text),
+                        count: several.len(),
+                    });
                 }
             }
         }
@@ -159,7 +177,10 @@ impl PeerBook {
 
 /// Strips what could move a terminal's cursor from text of others, and bounds it.
 pub(crate) fn plain(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(limits::NAME_LEN_MAX).collect()
+    text.chars()
+        .filter(|c| !c.is_control())
+        .take(limits::NAME_LEN_MAX)
+        .collect()
 }
 
 #[cfg(test)]
@@ -168,16 +189,25 @@ mod tests {
 
     #[test]
     fn a_petname_beats_an_id_and_an_ambiguous_beginning_is_said() {
-        let (ada, bob) = (NodeId::from_bytes([0xaa; 32]), NodeId::from_bytes([0xab; 32]));
+        let (ada, bob) = (
+            NodeId::from_bytes([0xaa; 32]),
+            NodeId::from_bytes([0xab; 32]),
+        );
         let members = BTreeSet::from([ada, bob]);
         let mut book = PeerBook::default();
         assert_eq!(book.find("aaaa", &members), Ok(ada));
         assert_eq!(book.find("abab", &members), Ok(bob));
         book.note(bob, |note| note.name = "aaaa".into());
         assert_eq!(book.find("aaaa", &members), Ok(bob));
-        assert!(matches!(book.find("nobody", &members), Err(NameError::Unknown(_))));
+        assert!(matches!(
+            book.find("nobody", &members),
+            Err(NameError::Unknown(_))
+        ));
         book.note(ada, |note| note.name = "aaaa".into());
-        assert!(matches!(book.find("aaaa", &members), Err(NameError::Ambiguous { count: 2, .. })));
+        assert!(matches!(
+            book.find("aaaa", &members),
+            Err(NameError::Ambiguous { count: 2, .. })
+        ));
         assert_eq!(book.name(&ada), "aaaa");
     }
 

@@ -44,7 +44,10 @@ impl Shelf {
     /// Takes up what the store kept.
     pub(crate) fn new(cards: Vec<Signed<Card>>, notes: Vec<(CardId, ShelfNote)>) -> Self {
         Self {
-            cards: cards.into_iter().map(|card| (card.trusted().id(), card)).collect(),
+            cards: cards
+                .into_iter()
+                .map(|card| (card.trusted().id(), card))
+                .collect(),
             notes: notes.into_iter().collect(),
             have: BTreeMap::new(),
         }
@@ -88,14 +91,28 @@ impl Shelf {
 
     /// Returns how much of a card is here.
     pub(crate) fn have(&self, id: &CardId) -> ByteCount {
-        let whole = || self.cards.get(id).map(|card| card.trusted().size()).unwrap_or_default();
-        if self.note(id).complete { whole() } else { self.have.get(id).copied().unwrap_or_default() }
+        let whole = || {
+            self.cards
+                .get(id)
+                .map(|card| card.trusted().size())
+                .unwrap_or_default()
+        };
+        if self.note(id).complete {
+            whole()
+        } else {
+            self.have.get(id).copied().unwrap_or_default()
+        }
     }
 
     /// Returns the cards whose files are here whole.
     pub(crate) fn complete(&self) -> Vec<CardId> {
         let here = |id: &&CardId| self.note(id).complete;
-        self.cards.keys().filter(here).copied().take(limits::CAPACITY_CARDS_MAX).collect()
+        self.cards
+            .keys()
+            .filter(here)
+            .copied()
+            .take(limits::CAPACITY_CARDS_MAX)
+            .collect()
     }
 
     /// Returns what dispatch needs to know of every card.
@@ -104,7 +121,14 @@ impl Shelf {
             .map(|(id, card)| {
                 let size = card.size();
                 let missing = ByteCount::new(size.get().saturating_sub(self.have(id).get()));
-                (*id, ShelfCard { size, missing, family: card.family })
+                (
+                    *id,
+                    ShelfCard {
+                        size,
+                        missing,
+                        family: card.family,
+                    },
+                )
             })
             .collect()
     }
@@ -118,10 +142,16 @@ impl Shelf {
             lower.len() >= 8 && card.files.iter().any(|file| has_hash(file, &lower))
         };
         let source = |_: &CardId, card: &Card| card.sources.iter().any(|source| source == text);
-        let tests: [&dyn Fn(&CardId, &Card) -> bool; 4] = [&title, &id, &hash, &source];
+        let part = |_: &CardId, card: &Card| {
+            lower.len() >= 3 && card.title.to_lowercase().contains(&lower)
+        };
+        let tests: [&dyn Fn(&CardId, &Card) -> bool; 5] = [&title, &id, &hash, &source, &part];
         for test in tests {
-            let fits: Vec<CardId> =
-                self.cards().filter(|(id, card)| test(id, card)).map(|(id, _)| *id).collect();
+            let fits: Vec<CardId> = self
+                .cards()
+                .filter(|(id, card)| test(id, card))
+                .map(|(id, _)| *id)
+                .collect();
             match fits.as_slice() {
                 [] => {}
                 [one] => return Ok(*one),
@@ -129,7 +159,11 @@ impl Shelf {
                     return Err(ModelNameError::Ambiguous {
                         name: plain(text),
                         count: several.len(),
-                        ids: several.iter().map(CardId::short).collect::<Vec<_>>().join(", "),
+                        ids: several
+                            .iter()
+                            .map(CardId::short)
+                            .collect::<Vec<_>>()
+                            .join(", "),
                     });
                 }
             }
@@ -141,7 +175,9 @@ impl Shelf {
 fn has_hash(file: &CardFile, lower: &str) -> bool {
     file.blob.to_string().starts_with(lower)
         || file.sha256.to_string().starts_with(lower)
-        || file.autov3.is_some_and(|autov3| autov3.to_string().starts_with(lower))
+        || file
+            .autov3
+            .is_some_and(|autov3| autov3.to_string().starts_with(lower))
         || file.autov1.as_deref() == Some(lower)
         || format!("{:08x}", file.crc32) == lower
 }

@@ -46,7 +46,9 @@ impl Switchboard {
 
     /// First words on a new connection.
     pub(super) fn greet(&mut self, peer: NodeId) {
-        let hello = SyncMessage::Hello { capacity: Box::new(self.own_advert(now())) };
+        let hello = SyncMessage::Hello {
+            capacity: Box::new(self.own_advert(now())),
+        };
         self.send_sync(peer, &hello);
         self.send_heads(peer, false);
         let ids: Vec<CardId> = self.shelf.cards().map(|(id, _)| *id).collect();
@@ -61,11 +63,15 @@ impl Switchboard {
         self.pulse.turn = self.pulse.turn.wrapping_add(1);
         let connected: Vec<NodeId> = self.peers.connected().copied().collect();
         let count = u64::try_from(connected.len()).unwrap_or(u64::MAX);
-        let Some(turn) = self.pulse.turn.checked_rem(count) else { return };
+        let Some(turn) = self.pulse.turn.checked_rem(count) else {
+            return;
+        };
         if let Some(peer) = connected.get(usize::try_from(turn).unwrap_or(0)) {
             self.send_heads(*peer, false);
         }
-        let Some(ledger) = self.ledger.as_mut() else { return };
+        let Some(ledger) = self.ledger.as_mut() else {
+            return;
+        };
         let received = ledger.admit(at);
         if let Err(error) = ledger.sync() {
             tracing::error!(%error, "the ledger could not be synced");
@@ -80,7 +86,13 @@ impl Switchboard {
         let Some(ledger) = &self.ledger else { return };
         let heads = ledger.book().heads();
         for page in heads.chunks(limits::HEADS_PER_MESSAGE_MAX) {
-            self.send_sync(peer, &SyncMessage::Heads { heads: page.to_vec(), answer });
+            self.send_sync(
+                peer,
+                &SyncMessage::Heads {
+                    heads: page.to_vec(),
+                    answer,
+                },
+            );
         }
     }
 
@@ -98,7 +110,10 @@ impl Switchboard {
                 Some(_) => head.seq,
                 None => Seq::FIRST,
             };
-            wants.push(SyncMessage::Want { author: head.author, from });
+            wants.push(SyncMessage::Want {
+                author: head.author,
+                from,
+            });
         }
         for want in &wants {
             self.send_sync(peer, want);
@@ -110,7 +125,9 @@ impl Switchboard {
 
     fn send_suffix(&self, peer: NodeId, author: &NodeId, from: Seq) {
         let Some(ledger) = &self.ledger else { return };
-        let entries = ledger.book().suffix(author, from, limits::ENTRIES_PER_MESSAGE_MAX);
+        let entries = ledger
+            .book()
+            .suffix(author, from, limits::ENTRIES_PER_MESSAGE_MAX);
         if !entries.is_empty() {
             self.send_sync(peer, &SyncMessage::Entries { entries });
         }
@@ -121,7 +138,9 @@ impl Switchboard {
 
     /// Takes entries up, asks for what is missing, passes new ones on; `false` if one was invalid.
     pub(super) fn on_entries(&mut self, peer: NodeId, entries: Vec<Entry>) -> bool {
-        let Some(ledger) = self.ledger.as_mut() else { return true };
+        let Some(ledger) = self.ledger.as_mut() else {
+            return true;
+        };
         let full = entries.len() == limits::ENTRIES_PER_MESSAGE_MAX;
         let last = entries.last().map(|entry| *entry.header.trusted());
         let received = match ledger.receive(entries, now()) {
@@ -159,7 +178,13 @@ impl Switchboard {
         if let (true, Some(last)) = (full, last)
             && let Some(from) = last.seq.next()
         {
-            self.send_sync(peer, &SyncMessage::Want { author: last.author, from });
+            self.send_sync(
+                peer,
+                &SyncMessage::Want {
+                    author: last.author,
+                    from,
+                },
+            );
         }
         if changed {
             self.after_entries();
@@ -170,11 +195,17 @@ impl Switchboard {
     /// Lets young entries out again; the rest is history that others have.
     fn pass_on(&mut self, entries: Vec<Entry>) {
         let fresh = now().minus(FRESH);
-        self.outbox.extend(entries.into_iter().filter(|entry| entry.header.trusted().time >= fresh));
+        self.outbox.extend(
+            entries
+                .into_iter()
+                .filter(|entry| entry.header.trusted().time >= fresh),
+        );
     }
 
     fn on_fork(&mut self, peer: Option<&NodeId>, proof: &ForkProof) {
-        let Some(ledger) = self.ledger.as_mut() else { return };
+        let Some(ledger) = self.ledger.as_mut() else {
+            return;
+        };
         match ledger.receive_fork(proof) {
             Ok(true) => {
                 self.tell_fork(proof);
@@ -196,18 +227,28 @@ impl Switchboard {
     }
 
     fn on_cards_known(&self, peer: NodeId, ids: &[CardId]) {
-        let missing: Vec<CardId> =
-            ids.iter().filter(|id| self.shelf.card(id).is_none()).copied().collect();
+        let missing: Vec<CardId> = ids
+            .iter()
+            .filter(|id| self.shelf.card(id).is_none())
+            .copied()
+            .collect();
         if !missing.is_empty() {
             self.send_sync(peer, &SyncMessage::CardsWanted { ids: missing });
         }
     }
 
     fn send_cards(&self, peer: NodeId, ids: &[CardId]) {
-        let cards: Vec<Signed<Card>> =
-            ids.iter().filter_map(|id| self.shelf.card(id).cloned()).collect();
+        let cards: Vec<Signed<Card>> = ids
+            .iter()
+            .filter_map(|id| self.shelf.card(id).cloned())
+            .collect();
         for page in cards.chunks(limits::CARDS_PER_MESSAGE_MAX) {
-            self.send_sync(peer, &SyncMessage::Cards { cards: page.to_vec() });
+            self.send_sync(
+                peer,
+                &SyncMessage::Cards {
+                    cards: page.to_vec(),
+                },
+            );
         }
     }
 
@@ -225,7 +266,11 @@ impl Switchboard {
             tracing::error!(%error, "a card could not be kept");
             return false;
         }
-        tracing::info!(card = id.short(), title = super::peers::plain(&card.trusted().title), "a card is known");
+        tracing::info!(
+            card = id.short(),
+            title = super::peers::plain(&card.trusted().title),
+            "a card is known"
+        );
         let new = self.shelf.add(card);
         self.tell_shelf();
         new
@@ -237,8 +282,16 @@ impl Switchboard {
         let mut len = 0;
         for entry in std::mem::take(&mut self.outbox) {
             let size = entry.body.len() + 320;
-            if batch.len() == limits::ENTRIES_PER_MESSAGE_MAX || len + size > limits::GOSSIP_LEN_MAX / 2 {
-                self.publish(Topic::Ledger, EntryBatch { entries: std::mem::take(&mut batch) }.to_bytes());
+            if batch.len() == limits::ENTRIES_PER_MESSAGE_MAX
+                || len + size > limits::GOSSIP_LEN_MAX / 2
+            {
+                self.publish(
+                    Topic::Ledger,
+                    EntryBatch {
+                        entries: std::mem::take(&mut batch),
+                    }
+                    .to_bytes(),
+                );
                 len = 0;
             }
             len += size;
@@ -254,7 +307,11 @@ impl Switchboard {
     }
 
     pub(super) fn send_sync(&self, peer: NodeId, message: &SyncMessage) {
-        self.command(NetworkCommand::Send { peer, channel: Channel::Sync, bytes: message.to_bytes() });
+        self.command(NetworkCommand::Send {
+            peer,
+            channel: Channel::Sync,
+            bytes: message.to_bytes(),
+        });
     }
 
     /// Hands the network a command; one it has no room for is traced and lost, as on a bad wire.

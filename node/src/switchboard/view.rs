@@ -8,8 +8,8 @@ use hearth_protocol::entry::{Body, Entry, TransferReason, Verdict};
 use hearth_protocol::id::{CardId, NodeId};
 use hearth_protocol::limits;
 use hearth_protocol::snapshot::{
-    BalanceView, CardView, CommonsView, DropCount, FileView, JobSide, JobView, LedgerView, PeerView, Snapshot,
-    StatusView,
+    BalanceView, CardView, CommonsView, DropCount, FileView, JobSide, JobView, LedgerView,
+    PeerView, Snapshot, StatusView,
 };
 use hearth_protocol::unit::{Balance, Millikudos};
 
@@ -30,7 +30,11 @@ impl Switchboard {
             status: self.status(),
             peers: self.peer_views().into_iter().take(PEERS_SHOWN).collect(),
             jobs: self.job_views(),
-            cards: self.shelf.cards().filter_map(|(id, _)| self.card_view(id)).collect(),
+            cards: self
+                .shelf
+                .cards()
+                .filter_map(|(id, _)| self.card_view(id))
+                .collect(),
             transfers: self.transfers.values().cloned().collect(),
             balances: self.balances(),
             entries: self.entries(None, ENTRIES_SHOWN),
@@ -72,12 +76,20 @@ impl Switchboard {
             entries: book.map_or(0, |book| u64::try_from(book.len()).unwrap_or(u64::MAX)),
             memory: crate::device::memory_used(),
             energy_j: millijoules(self.pulse.energy_mj),
-            listening: listening.network.iter().chain(&listening.blobs).cloned().collect(),
+            listening: listening
+                .network
+                .iter()
+                .chain(&listening.blobs)
+                .cloned()
+                .collect(),
             dropped: self
                 .pulse
                 .dropped
                 .iter()
-                .map(|(reason, count)| DropCount { reason: reason.clone(), count: *count })
+                .map(|(reason, count)| DropCount {
+                    reason: reason.clone(),
+                    count: *count,
+                })
                 .collect(),
         }
     }
@@ -93,17 +105,27 @@ impl Switchboard {
     /// Returns one member as shown.
     pub(super) fn peer_view(&self, node: &NodeId) -> PeerView {
         let me = *node == self.me;
-        let own = me.then(|| self.book().map(|_| self.own_advert(now()))).flatten();
+        let own = me
+            .then(|| self.book().map(|_| self.own_advert(now())))
+            .flatten();
         let capacity = own
             .as_ref()
             .map(hearth_protocol::sign::Signed::trusted)
             .or_else(|| self.peers.capacity(node, now()));
         let book = self.book();
         let exposure = book.map_or(0, |book| book.exposure(&self.me, node).mk());
-        let addrs = if me { Some(&self.pulse.listening) } else { self.peers.addrs(node) };
+        let addrs = if me {
+            Some(&self.pulse.listening)
+        } else {
+            self.peers.addrs(node)
+        };
         PeerView {
             node: *node,
-            name: if me { self.own_name() } else { self.peers.name(node) },
+            name: if me {
+                self.own_name()
+            } else {
+                self.peers.name(node)
+            },
             me,
             connected: me || self.peers.is_connected(node),
             trust: self.peers.level(node),
@@ -114,7 +136,9 @@ impl Switchboard {
             accepting: capacity.map(|capacity| capacity.accepting),
             queue: capacity.map_or(0, |capacity| capacity.queue),
             price_percent: capacity.map_or(100, |capacity| capacity.price_percent),
-            mk_per_s: capacity.and_then(|capacity| capacity.speeds.first()).map_or(0, |speed| speed.mk_per_s),
+            mk_per_s: capacity
+                .and_then(|capacity| capacity.speeds.first())
+                .map_or(0, |speed| speed.mk_per_s),
             cards: capacity.map_or_else(Vec::new, |capacity| capacity.cards.clone()),
             addrs: addrs.map_or_else(Vec::new, |addrs| {
                 addrs.network.iter().chain(&addrs.blobs).cloned().collect()
@@ -125,15 +149,23 @@ impl Switchboard {
 
     fn own_name(&self) -> String {
         let name = &self.facts.config.nickname;
-        if name.is_empty() { self.me.short() } else { name.clone() }
+        if name.is_empty() {
+            self.me.short()
+        } else {
+            name.clone()
+        }
     }
 
     /// Returns jobs of this node and work for others, newest first.
     pub(super) fn job_views(&self) -> Vec<JobView> {
         let shown = self.dispatcher.job_views(now());
-        let (own, work): (Vec<JobView>, Vec<JobView>) =
-            shown.into_iter().partition(|view| view.side == JobSide::Requester);
-        let open = own.iter().filter(|view| !view.over).filter_map(|view| self.own_job_view(view.job));
+        let (own, work): (Vec<JobView>, Vec<JobView>) = shown
+            .into_iter()
+            .partition(|view| view.side == JobSide::Requester);
+        let open = own
+            .iter()
+            .filter(|view| !view.over)
+            .filter_map(|view| self.own_job_view(view.job));
         let over = self.jobs.all_over().map(|over| over.view.clone());
         let mut views: Vec<JobView> = open.chain(over).chain(work).collect();
         views.sort_by_key(|view| std::cmp::Reverse((view.submitted, view.job)));
@@ -157,7 +189,9 @@ impl Switchboard {
                 blake3: file.blob.to_string(),
                 autov2: sha256.chars().take(10).collect(),
                 sha256,
-                autov3: file.autov3.map(|hash| hash.to_string().chars().take(12).collect()),
+                autov3: file
+                    .autov3
+                    .map(|hash| hash.to_string().chars().take(12).collect()),
             }
         };
         Some(CardView {
@@ -173,14 +207,20 @@ impl Switchboard {
             seeders,
             triggers: card.triggers.iter().map(|trigger| plain(trigger)).collect(),
             licence: plain(&card.licence),
-            description: card.description.chars().filter(|c| !c.is_control() || *c == '\n').collect(),
+            description: card
+                .description
+                .chars()
+                .filter(|c| !c.is_control() || *c == '\n')
+                .collect(),
             files: card.files.iter().map(file).collect(),
         })
     }
 
     /// Returns everybody's balance.
     pub(super) fn balances(&self) -> Vec<BalanceView> {
-        let Some(book) = self.book() else { return Vec::new() };
+        let Some(book) = self.book() else {
+            return Vec::new();
+        };
         let view = |node: NodeId| BalanceView {
             node,
             balance: book.balance(&node),
@@ -193,14 +233,21 @@ impl Switchboard {
 
     /// Returns entries as shown, newest first.
     pub(super) fn entries(&self, author: Option<NodeId>, count: usize) -> Vec<LedgerView> {
-        let Some(book) = self.book() else { return Vec::new() };
-        let wanted = |entry: &&Entry| author.is_none_or(|author| entry.header.trusted().author == author);
+        let Some(book) = self.book() else {
+            return Vec::new();
+        };
+        let wanted =
+            |entry: &&Entry| author.is_none_or(|author| entry.header.trusted().author == author);
         let mut entries: Vec<&Entry> = book.entries().filter(wanted).collect();
         entries.sort_by_key(|entry| {
             let header = entry.header.trusted();
             std::cmp::Reverse((header.time, header.author, header.seq))
         });
-        entries.into_iter().take(count).map(|entry| self.entry_view(book, entry)).collect()
+        entries
+            .into_iter()
+            .take(count)
+            .map(|entry| self.entry_view(book, entry))
+            .collect()
     }
 
     fn entry_view(&self, book: &Book, entry: &Entry) -> LedgerView {
@@ -229,19 +276,41 @@ impl Switchboard {
     }
 
     fn wording(&self, body: &Body) -> (&'static str, String, Option<Millikudos>) {
-        let name = |node: &NodeId| if *node == self.me { self.own_name() } else { self.peers.name(node) };
+        let name = |node: &NodeId| {
+            if *node == self.me {
+                self.own_name()
+            } else {
+                self.peers.name(node)
+            }
+        };
         match body {
             Body::Join { invite: None } => ("join", "joined".into(), None),
-            Body::Join { invite: Some(invite) } => {
-                ("join", format!("joined, invited by {}", name(&invite.invite.trusted().issuer)), None)
-            }
-            Body::Trust { peer, limit } => {
-                ("trust", format!("lets {} owe up to {limit} kudos", name(peer)), Some(*limit))
-            }
-            Body::Order { provider, max, .. } => {
-                ("order", format!("{} may charge up to {max} kudos", name(provider)), Some(*max))
-            }
-            Body::Receipt { order, amount, work, .. } => {
+            Body::Join {
+                invite: Some(invite),
+            } => (
+                "join",
+                format!(
+                    "joined, invited by {}",
+                    name(&invite.invite.trusted().issuer)
+                ),
+                None,
+            ),
+            Body::Trust { peer, limit } => (
+                "trust",
+                format!("lets {} owe up to {limit} kudos", name(peer)),
+                Some(*limit),
+            ),
+            Body::Order { provider, max, .. } => (
+                "order",
+                format!("{} may charge up to {max} kudos", name(provider)),
+                Some(*max),
+            ),
+            Body::Receipt {
+                order,
+                amount,
+                work,
+                ..
+            } => {
                 let text = format!(
                     "charges {amount} kudos on order {}: {} evaluations at {}x{}",
                     order.short(),
@@ -251,20 +320,40 @@ impl Switchboard {
                 );
                 ("receipt", text, Some(*amount))
             }
-            Body::Void { order, reason } => {
-                ("void", format!("releases order {}: {}", order.short(), void_text(*reason)), None)
-            }
-            Body::Ack { receipt, verdict: Verdict::Accepted } => {
-                ("ack", format!("accepts receipt {}", receipt.short()), None)
-            }
-            Body::Ack { receipt, verdict: Verdict::Disputed(code) } => {
-                let text = format!("disputes receipt {}: {}", receipt.short(), hearth_dispatch::dispute_text(*code));
+            Body::Void { order, reason } => (
+                "void",
+                format!("releases order {}: {}", order.short(), void_text(*reason)),
+                None,
+            ),
+            Body::Ack {
+                receipt,
+                verdict: Verdict::Accepted,
+            } => ("ack", format!("accepts receipt {}", receipt.short()), None),
+            Body::Ack {
+                receipt,
+                verdict: Verdict::Disputed(code),
+            } => {
+                let text = format!(
+                    "disputes receipt {}: {}",
+                    receipt.short(),
+                    hearth_dispatch::dispute_text(*code)
+                );
                 ("ack", text, None)
             }
-            Body::Transfer { to, amount, reason: TransferReason::Gift } => {
-                ("gift", format!("gives {amount} kudos to {}", name(to)), Some(*amount))
-            }
-            Body::Transfer { to, amount, reason: TransferReason::Seeding { bytes, .. } } => {
+            Body::Transfer {
+                to,
+                amount,
+                reason: TransferReason::Gift,
+            } => (
+                "gift",
+                format!("gives {amount} kudos to {}", name(to)),
+                Some(*amount),
+            ),
+            Body::Transfer {
+                to,
+                amount,
+                reason: TransferReason::Seeding { bytes, .. },
+            } => {
                 let text = format!("thanks {} with {amount} kudos for {bytes} served", name(to));
                 ("seeding", text, Some(*amount))
             }
@@ -274,7 +363,9 @@ impl Switchboard {
 
     /// Explains a balance line by line.
     pub(super) fn why_lines(&self, node: &NodeId) -> Vec<WhyLine> {
-        let Some(book) = self.book() else { return Vec::new() };
+        let Some(book) = self.book() else {
+            return Vec::new();
+        };
         let line = |line: hearth_ledger::Line| WhyLine {
             entry: line.entry,
             time: line.date,
@@ -291,7 +382,10 @@ impl Switchboard {
                 LineState::Disputed(_) => format!("disputed: {}", line.text),
             },
         };
-        hearth_ledger::why(book, node).into_iter().map(line).collect()
+        hearth_ledger::why(book, node)
+            .into_iter()
+            .map(line)
+            .collect()
     }
 }
 

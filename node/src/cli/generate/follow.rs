@@ -1,6 +1,6 @@
 //! Follows jobs from their submission until all are over.
 //!
-//! Notices drive it; a look at the jobs twice a second makes up for lost ones. The first Ctrl-C
+//! Notices drive it; a look at the jobs four times a second makes up for lost ones. The first Ctrl-C
 //! cancels the jobs, the second leaves at once.
 
 use std::collections::BTreeMap;
@@ -22,9 +22,9 @@ use crate::cli::progress::Bar;
 use crate::cli::session::{Session, other};
 use crate::client::{Client, Notices};
 
-const LOOK: Duration = Duration::from_millis(500);
+const LOOK: Duration = Duration::from_millis(250);
 /// How long the node may take to end jobs whose time is over.
-const GRACE: Duration = Duration::from_secs(2);
+const GRACE: Duration = Duration::from_millis(250);
 
 enum Happening {
     Job(Box<JobView>),

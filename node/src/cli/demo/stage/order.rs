@@ -19,6 +19,8 @@ use crate::cli::session::other;
 use crate::client::Client;
 
 const STEPS: u32 = 12;
+/// Quick on any machine.
+const SIZE: (u32, u32) = (256, 256);
 const RENDER_MAX: Millis = Millis::from_secs(120);
 const LOOK: Duration = Duration::from_millis(200);
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
@@ -102,7 +104,7 @@ impl Stage<'_> {
                 model: cards.lora.to_string(),
                 weight: Micro::ONE,
             }],
-            size: None,
+            size: Some(SIZE),
             steps: STEPS,
             guidance: Micro::from_millionths(7_000_000),
             sampler: Sampler::Euler,

@@ -1,0 +1,20 @@
+//! Stories with real nodes: every one starts the binary that was just built, in homes of its own.
+//!
+//! [`node`] is one process, [`commons`] several that know each other, [`patience`] the only way to
+//! wait, [`weights`] the models they share. Nothing here reaches into the program: a story types
+//! commands, speaks to the control API, kills processes and looks at what is left.
+
+mod command_line;
+mod commons;
+mod durability;
+mod full_disk;
+mod generate;
+mod join;
+mod messages;
+mod node;
+mod patience;
+mod requester_killed;
+mod seeder_killed;
+mod share;
+mod weights;
+mod worker_killed;

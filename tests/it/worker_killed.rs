@@ -1,0 +1,83 @@
+//! A worker dies in the middle of a job: the job goes on elsewhere, and is paid once.
+
+use hearth_protocol::id::JobId;
+use hearth_protocol::job::Phase;
+use hearth_protocol::snapshot::JobView;
+
+use crate::commons::{ASKS, Commons, WORKS, count, entries};
+use crate::node::Node;
+use crate::patience::{LATER, eventually, heavy};
+
+/// A picture that takes long enough to be interrupted.
+pub(crate) const LONG: &[&str] = &["--size", "256x256", "--steps", "40", "--seed", "5"];
+
+/// Waits until the one open job of a node is being drawn; returns it.
+pub(crate) fn drawing(node: &Node) -> JobView {
+    eventually("the picture is being drawn", LATER, || {
+        let view = node.jobs().into_iter().find(|job| !job.over)?;
+        matches!(view.phase, Some(Phase::Denoising { step, .. }) if step > 0).then_some(view)
+    })
+}
+
+/// Waits until a job of a node is over; returns how it is shown.
+pub(crate) fn over(node: &Node, job: JobId) -> JobView {
+    eventually("the job is over", LATER, || {
+        node.jobs()
+            .into_iter()
+            .find(|view| view.job == job && view.over)
+    })
+}
+
+/// Counts receipts that nobody disputed.
+pub(crate) fn undisputed(node: &Node) -> usize {
+    let all = entries(node, None);
+    let disputes = all
+        .iter()
+        .filter(|entry| entry.kind == "ack" && entry.text.starts_with("disputes"));
+    all.iter().filter(|entry| entry.kind == "receipt").count() - disputes.count()
+}
+
+#[test]
+fn the_job_of_a_killed_worker_is_done_once_after_it_comes_back() {
+    let _turn = heavy();
+    let mut commons = Commons::of(&[("requester", ASKS), ("ada", WORKS), ("bob", WORKS)]);
+    commons.share_checkpoint("requester");
+    let out = commons.dir().join("kite.png");
+    let shown = out.display().to_string();
+    let asked = [&["--json", "generate", "a kite", "--out", &shown], LONG].concat();
+    let running = commons.node("requester").begin(&asked);
+    let view = drawing(commons.node("requester"));
+    let first = commons.name_of(view.peer.expect("a worker"));
+    commons.node_mut(&first).kill9();
+    // Nobody else is asked while the first may still charge: it must say that the job is lost.
+    commons.node_mut(&first).up();
+    let told = running.finish(LATER).json();
+    assert!(out.exists(), "the picture is there: {told}");
+    assert_eq!(told["job"], view.job.to_string());
+    commons.meet();
+    let balances = commons.agree();
+    for node in &commons.nodes {
+        assert_eq!(undisputed(node), 1, "one receipt is paid");
+        assert_eq!(count(node, "void"), 1, "the lost order is released");
+        assert_eq!(count(node, "order"), 2);
+    }
+    assert_eq!(
+        i128::from(told["kudos_mk"].as_u64().unwrap()),
+        -balances["requester"]
+    );
+}
+
+#[test]
+fn a_job_whose_worker_never_returns_fails_with_a_reason_and_is_not_paid() {
+    let _turn = heavy();
+    let mut commons = Commons::of(&[("requester", ASKS), ("ada", WORKS), ("bob", WORKS)]);
+    commons.share_checkpoint("requester");
+    let asked = [&["generate", "a kite", "--timeout", "20"], LONG].concat();
+    let running = commons.node("requester").begin(&asked);
+    let view = drawing(commons.node("requester"));
+    let first = commons.name_of(view.peer.expect("a worker"));
+    commons.node_mut(&first).kill9();
+    let output = running.finish(LATER);
+    output.fails(5, &["error: no picture"]);
+    assert_eq!(undisputed(commons.node("requester")), 0, "nothing is paid");
+}
