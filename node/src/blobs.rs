@@ -35,7 +35,6 @@ pub use self::{
     door::{DoorCall, KnockError},
     fetch::{FetchError, FetchReport},
     jobs::JobBlobError,
-    provider::ProviderError,
     store::{FileError, ImportError, Imported, Presence, StoreError},
 };
 
@@ -259,11 +258,6 @@ impl Blobs {
         self.shared.store.file(hash).await
     }
 
-    /// Keeps a blob, also one that is still partial.
-    pub async fn pin(&self, hash: BlobHash) -> Result<(), StoreError> {
-        self.shared.store.pin(hash).await
-    }
-
     /// Gives a blob up: the next garbage collection frees it. A referenced file itself is not touched.
     pub async fn unpin(&self, hash: BlobHash) -> Result<(), StoreError> {
         self.shared.store.unpin(hash).await
@@ -277,11 +271,6 @@ impl Blobs {
     /// Keeps the bytes of a job input or output, durably; nobody may fetch them until granted.
     pub async fn put_job(&self, bytes: Vec<u8>) -> Result<BlobHash, JobBlobError> {
         self.shared.jobs.put(bytes).await
-    }
-
-    /// Reads a job blob of our own back.
-    pub async fn job(&self, hash: BlobHash) -> Result<Vec<u8>, JobBlobError> {
-        self.shared.jobs.read(hash).await
     }
 
     /// Lets one peer fetch one job blob. Not durable: the caller grants again after a restart.

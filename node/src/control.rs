@@ -35,6 +35,10 @@ impl ControlDesk {
         }
     }
 
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "everything else is answered at once"
+    )]
     async fn carry(self, command: Command) -> Result<Reply, Problem> {
         match command {
             Command::ModelAdd {
@@ -53,6 +57,10 @@ impl ControlDesk {
                 let view =
                     models::add(&self.desk, &self.blobs, &PathBuf::from(path), wishes).await?;
                 Ok(Reply::Model(Box::new(view)))
+            }
+            Command::ModelPin { model } => {
+                models::fetch(&self.desk, &self.blobs, model.clone()).await?;
+                self.desk.command(Command::ModelPin { model }).await
             }
             Command::ModelFetch { model } => models::fetch(&self.desk, &self.blobs, model).await,
             Command::CommonsJoin { ticket } => join::join(&self.desk, &self.blobs, &ticket).await,

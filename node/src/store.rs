@@ -153,7 +153,7 @@ impl Store {
             match codec::decode(&bytes, VALUE_LEN_MAX) {
                 Ok(value) => values.push((key.to_vec(), value)),
                 Err(error) => {
-                    tracing::warn!(table = table.name(), %error, "skipped an unreadable value")
+                    tracing::warn!(table = table.name(), %error, "skipped an unreadable value");
                 }
             }
         }

@@ -38,7 +38,7 @@ pub enum DoorRequest {
     /// Let me in.
     Join {
         /// The joiner's first entry.
-        entry: Entry,
+        entry: Box<Entry>,
         /// Where the joiner can be reached.
         addrs: MemberAddrs,
     },

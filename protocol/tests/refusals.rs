@@ -7,7 +7,9 @@ use hearth_protocol::job::Micro;
 use hearth_protocol::limits;
 use hearth_protocol::sign::{Domain, NodeKey, Signature, SignatureError, verify};
 use hearth_protocol::unit::{Balance, ByteCount, Millikudos};
-use hearth_protocol::wire::{DoorRefusal, DoorReply, DoorRequest, EntryBatch, JobMessage, Message, SyncMessage};
+use hearth_protocol::wire::{
+    DoorRefusal, DoorReply, DoorRequest, EntryBatch, JobMessage, Message, SyncMessage,
+};
 use proptest::prelude::*;
 
 #[test]
@@ -130,9 +132,15 @@ fn i5_the_codes_of_the_door_are_stable() {
     ];
     for (code, refusal) in (0_u8..).zip(refusals) {
         assert_eq!(codec::encode(&refusal), [code], "{refusal:?}");
-        assert_eq!(DoorReply::from_bytes(&DoorReply::Refused(refusal).to_bytes()).unwrap(), DoorReply::Refused(refusal));
+        assert_eq!(
+            DoorReply::from_bytes(&DoorReply::Refused(refusal).to_bytes()).unwrap(),
+            DoorReply::Refused(refusal)
+        );
     }
-    assert!(codec::decode::<DoorRefusal>(&[10], 1).is_err(), "a code nobody has");
+    assert!(
+        codec::decode::<DoorRefusal>(&[10], 1).is_err(),
+        "a code nobody has"
+    );
 }
 
 #[test]

@@ -34,7 +34,9 @@ impl Commons {
 
     /// As [`of`](Self::of), with so many kudos that members let each other owe.
     pub(crate) fn with_line(parts: &[Part<'_>], line: &str) -> Self {
-        let dir = tempfile::tempdir().expect("a temporary folder");
+        let mut dir = tempfile::tempdir().expect("a temporary folder");
+        // For whoever wants to read the logs of a story that passed.
+        dir.disable_cleanup(std::env::var_os("IT_KEEP").is_some());
         let start = |(name, settings): &Part<'_>| Node::start(dir.path(), name, settings);
         let nodes: Vec<Node> = parts.iter().map(start).collect();
         let mut commons = Self { nodes, dir };

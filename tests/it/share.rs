@@ -110,7 +110,7 @@ fn files_that_are_no_model_are_refused_with_the_reason() {
     refused(&write("c.safetensors", b""), "c.safetensors");
     refused(
         &write("d.safetensors", &lora[..lora.len() / 2]),
-        "truncated",
+        "it was cut off: get it again",
     );
     refused(
         &write("e.safetensors", &[&lora[..], b"more"].concat()),
@@ -184,7 +184,12 @@ fn folders_that_are_no_checkpoint_are_refused_with_the_reason() {
     let folder = fresh("truncated");
     let bytes = fs::read(folder.join(unet)).unwrap();
     fs::write(folder.join(unet), &bytes[..bytes.len() - 100]).unwrap();
-    refused(&folder, &["diffusion_pytorch_model.safetensors"]);
+    let path = folder.display().to_string();
+    let why = [
+        "diffusion_pytorch_model.safetensors",
+        "it was cut off: get it again",
+    ];
+    node.run(&["model", "add", &path]).fails(1, &why);
 
     let folder = fresh("architecture");
     let path = folder.join("unet/config.json");

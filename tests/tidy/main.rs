@@ -5,6 +5,7 @@
 
 mod crates;
 mod files;
+mod limits;
 mod map;
 mod rules;
 mod words;

@@ -4,7 +4,7 @@ use hearth_protocol::unit::Seq;
 
 use super::world::{ACK, LATE, World, balance, id, mk};
 use crate::book::Book;
-use crate::{LineKind, LineState, audit, room, why};
+use crate::{LineKind, LineState, audit, room, room_beside_holds, why};
 
 /// A few jobs in every state, between three members.
 pub(super) fn busy() -> World {
@@ -67,6 +67,12 @@ fn l29_room_is_the_line_less_what_is_exposed_and_running() {
         (mk(150), 120, mk(30))
     );
     assert_eq!(room(&book, &id(0), &id(1), mk(90)).room, mk(0));
+    let beside = room_beside_holds(&book, &id(0), &id(1));
+    assert_eq!(
+        (beside.exposed.mk(), beside.room),
+        (0, mk(150)),
+        "a hold is left out"
+    );
     assert_eq!(
         room(&book, &id(0), &id(9), mk(0)).room,
         mk(0),

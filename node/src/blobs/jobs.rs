@@ -43,9 +43,6 @@ pub enum JobBlobError {
         #[source]
         source: io::Error,
     },
-    /// There is no such job blob here.
-    #[error("no job blob {0} here")]
-    Missing(BlobHash),
 }
 
 /// The job blobs of this node and who may fetch them.
@@ -68,7 +65,7 @@ impl JobStore {
         self.grants.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn path(&self, hash: &BlobHash) -> PathBuf {
+    pub(super) fn path(&self, hash: &BlobHash) -> PathBuf {
         self.dir
             .join(data_encoding::HEXLOWER.encode(hash.as_bytes()))
     }
@@ -90,17 +87,6 @@ impl JobStore {
         written.map_err(|source| JobBlobError::Io {
             path: self.dir.clone(),
             source,
-        })
-    }
-
-    pub(super) async fn read(&self, hash: BlobHash) -> Result<Vec<u8>, JobBlobError> {
-        let path = self.path(&hash);
-        tokio::fs::read(&path).await.map_err(|source| {
-            if source.kind() == io::ErrorKind::NotFound {
-                JobBlobError::Missing(hash)
-            } else {
-                JobBlobError::Io { path, source }
-            }
         })
     }
 

@@ -37,7 +37,7 @@ pub(super) async fn join(desk: &Desk, blobs: &Blobs, text: &str) -> Result<Reply
         .ask(|reply| Ask::Enter(Box::new(charter), invite, past, reply))
         .await?;
     let request = DoorRequest::Join {
-        entry: paper.entry,
+        entry: Box::new(paper.entry),
         addrs: paper.addrs,
     };
     match knock(blobs, &ticket, &member, &request).await {
@@ -77,12 +77,12 @@ async fn read_charter(
                 Err(error) => {
                     problem = problem
                         .cause("a member showed a forged charter")
-                        .because(&error)
+                        .because(&error);
                 }
             },
             Ok(DoorReply::Refused(refusal)) => problem = problem.because(&refusal),
             Ok(DoorReply::Welcome { .. } | DoorReply::Chain { .. }) => {
-                problem = problem.cause("a member answered with something else")
+                problem = problem.cause("a member answered with something else");
             }
             Err(failed) => problem.causes.extend(failed.causes),
         }

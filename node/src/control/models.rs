@@ -1,6 +1,6 @@
 //! Adding models by reference and fetching those of others.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 use hearth_engine::{FileHashes, ModelFacts};
@@ -61,7 +61,7 @@ pub(super) async fn add(
 
 type LookError = Box<dyn std::error::Error + Send + Sync>;
 
-fn look(path: &PathBuf) -> Result<(ModelFacts, Vec<FileHashes>), LookError> {
+fn look(path: &Path) -> Result<(ModelFacts, Vec<FileHashes>), LookError> {
     let facts = hearth_engine::inspect(path)?;
     let hashes: Result<Vec<FileHashes>, _> = facts
         .files

@@ -24,7 +24,7 @@ impl Switchboard {
         let reply = match DoorRequest::from_bytes(&call.request) {
             Ok(DoorRequest::Charter { commons }) => self.show_charter(commons),
             Ok(DoorRequest::Chain { commons, from }) => self.show_chain(call.peer, commons, from),
-            Ok(DoorRequest::Join { entry, addrs }) => self.let_in(call.peer, entry, addrs),
+            Ok(DoorRequest::Join { entry, addrs }) => self.let_in(call.peer, *entry, addrs),
             Err(error) => return self.drop_message(Some(&call.peer), "door", &error),
         };
         if let DoorReply::Refused(refusal) = &reply {
@@ -155,7 +155,21 @@ fn refusal(standing: Standing) -> Option<DoorRefusal> {
             NoEffect::InviteIssuer | NoEffect::InviteSignature | NoEffect::InviteProof => {
                 DoorRefusal::InviteBad
             }
-            _ => DoorRefusal::EntryBad,
+            NoEffect::NotMember
+            | NoEffect::Frozen
+            | NoEffect::PastFork
+            | NoEffect::Oneself
+            | NoEffect::Left
+            | NoEffect::Superseded
+            | NoEffect::WrongTarget
+            | NoEffect::TargetWithout
+            | NoEffect::NotParty
+            | NoEffect::NotFirstWord
+            | NoEffect::AboveMax
+            | NoEffect::BeforeOrder
+            | NoEffect::AfterDeadline
+            | NoEffect::TooEarly
+            | NoEffect::Settled => DoorRefusal::EntryBad,
         }),
     }
 }

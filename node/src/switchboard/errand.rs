@@ -377,7 +377,7 @@ async fn save(path: PathBuf, bytes: Vec<u8>) -> std::io::Result<()> {
 
 /// Writes beside the target and renames, so that a reader sees all of it or nothing.
 fn save_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let dir = path.parent().unwrap_or(Path::new("."));
+    let dir = path.parent().unwrap_or_else(|| Path::new("."));
     std::fs::create_dir_all(dir)?;
     let mut file = tempfile::NamedTempFile::new_in(dir)?;
     file.write_all(bytes)?;

@@ -72,7 +72,7 @@ impl Switchboard {
             } => self.drop_message(Some(&peer), "network", &what),
             // Nobody's fault: a lonely node's gossip, a dial that lost its race.
             NetworkEvent::Dropped { peer: None, what } => {
-                tracing::debug!(what, "the network dropped something")
+                tracing::debug!(what, "the network dropped something");
             }
         }
     }
@@ -219,8 +219,30 @@ impl Switchboard {
         for member in members {
             self.let_connect(member);
         }
+        self.part_from_leavers();
         self.dispatch(Event::LedgerChanged);
         self.notice(Notice::Changed);
+    }
+
+    /// Ends the connections of members that left.
+    fn part_from_leavers(&mut self) {
+        let Some(ledger) = &self.ledger else { return };
+        let book = ledger.book();
+        // Who is allowed before its chain is here is no leaver.
+        let has_left = |node: &&NodeId| book.head(node).is_some() && !book.is_member(node);
+        let leavers: Vec<NodeId> = self
+            .pulse
+            .allowed
+            .iter()
+            .filter(has_left)
+            .copied()
+            .collect();
+        for leaver in leavers {
+            self.pulse.allowed.remove(&leaver);
+            self.rooms.blobs.disallow(leaver);
+            self.command(NetworkCommand::Disallow(leaver));
+            self.command(NetworkCommand::Forget(leaver));
+        }
     }
 
     /// Lets a member connect and fetch, unless it is blocked.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use hearth_dispatch::{Finish, Job, JobRecord, JobStage, JobState};
 use hearth_protocol::control::{ImageReport, JobReport};
-use hearth_protocol::id::{EntryHash, JobId};
+use hearth_protocol::id::{BlobHash, EntryHash, JobId};
 use hearth_protocol::job::{Phase, Preview};
 use hearth_protocol::limits;
 use hearth_protocol::snapshot::{JobSide, JobView, Notice};
@@ -232,7 +232,7 @@ impl Switchboard {
             image: ImageReport {
                 path: path.to_string_lossy().into_owned(),
                 seed: wishes.seed,
-                blake3: image.map_or(hearth_protocol::id::BlobHash::of(b""), |image| image.blob),
+                blake3: image.map_or_else(|| BlobHash::of(b""), |image| image.blob),
             },
             worker: finish.worker.unwrap_or(self.me),
             kudos_mk: finish.amount,

@@ -14,6 +14,9 @@ use hearth_protocol::unit::ByteCount;
 use super::peers::plain;
 use crate::store::ShelfNote;
 
+/// Whether a card is meant.
+type Test<'a> = &'a dyn Fn(&CardId, &Card) -> bool;
+
 /// Why a name names no card.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ModelNameError {
@@ -145,7 +148,7 @@ impl Shelf {
         let part = |_: &CardId, card: &Card| {
             lower.len() >= 3 && card.title.to_lowercase().contains(&lower)
         };
-        let tests: [&dyn Fn(&CardId, &Card) -> bool; 5] = [&title, &id, &hash, &source, &part];
+        let tests: [Test<'_>; 5] = [&title, &id, &hash, &source, &part];
         for test in tests {
             let fits: Vec<CardId> = self
                 .cards()

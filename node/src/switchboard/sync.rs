@@ -45,7 +45,7 @@ impl Switchboard {
     }
 
     /// First words on a new connection.
-    pub(super) fn greet(&mut self, peer: NodeId) {
+    pub(super) fn greet(&self, peer: NodeId) {
         let hello = SyncMessage::Hello {
             capacity: Box::new(self.own_advert(now())),
         };
@@ -96,7 +96,7 @@ impl Switchboard {
         }
     }
 
-    fn on_heads(&mut self, peer: NodeId, heads: &[Head], answer: bool) {
+    fn on_heads(&self, peer: NodeId, heads: &[Head], answer: bool) {
         let Some(ledger) = &self.ledger else { return };
         let book = ledger.book();
         let mut wants = Vec::new();
@@ -216,7 +216,7 @@ impl Switchboard {
         }
     }
 
-    fn tell_fork(&mut self, proof: &ForkProof) {
+    fn tell_fork(&self, proof: &ForkProof) {
         let author = proof.left.trusted().author;
         tracing::warn!(author = self.peers.name(&author), "a member's chain forked");
         let message = SyncMessage::Fork(Box::new(proof.clone()));

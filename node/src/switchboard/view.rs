@@ -30,11 +30,7 @@ impl Switchboard {
             status: self.status(),
             peers: self.peer_views().into_iter().take(PEERS_SHOWN).collect(),
             jobs: self.job_views(),
-            cards: self
-                .shelf
-                .cards()
-                .filter_map(|(id, _)| self.card_view(id))
-                .collect(),
+            cards: self.card_views(),
             transfers: self.transfers.values().cloned().collect(),
             balances: self.balances(),
             entries: self.entries(None, ENTRIES_SHOWN),
@@ -173,6 +169,14 @@ impl Switchboard {
         views
     }
 
+    /// Returns every card as shown.
+    pub(super) fn card_views(&self) -> Vec<CardView> {
+        self.shelf
+            .cards()
+            .filter_map(|(id, _)| self.card_view(id))
+            .collect()
+    }
+
     /// Returns a card as shown.
     pub(super) fn card_view(&self, id: &CardId) -> Option<CardView> {
         let card = self.shelf.card(id)?.trusted();
@@ -275,6 +279,7 @@ impl Switchboard {
         }
     }
 
+    #[expect(clippy::too_many_lines, reason = "a flat table: one line a body")]
     fn wording(&self, body: &Body) -> (&'static str, String, Option<Millikudos>) {
         let name = |node: &NodeId| {
             if *node == self.me {

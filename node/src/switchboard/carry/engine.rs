@@ -1,0 +1,175 @@
+//! Running the engine for dispatch: files first, then the process, then its word.
+
+use hearth_dispatch::{CallId, EngineEnd, Event};
+use hearth_protocol::card::Card;
+use hearth_protocol::engine::{Assets, EngineCall, EngineEvent, FailedEnd};
+use hearth_protocol::entry::{Energy, EnergyMethod};
+use hearth_protocol::job::{JobSpec, Timings};
+
+use super::Run;
+use crate::engine::EngineReport;
+use crate::switchboard::Switchboard;
+use crate::switchboard::errand;
+
+impl Switchboard {
+    pub(in crate::switchboard) fn run_engine(&mut self, call: CallId, spec: Box<JobSpec>) {
+        let cards: Vec<Card> = spec
+            .cards()
+            .iter()
+            .filter_map(|id| Some(self.shelf.card(id)?.trusted().clone()))
+            .collect();
+        let whole = cards.len() == spec.cards().len();
+        self.runs.insert(
+            call,
+            Run {
+                spec: Some(spec),
+                outputs: Vec::new(),
+                cancelled: false,
+            },
+        );
+        if !whole {
+            return self.engine_failed(
+                call,
+                0,
+                EngineEnd::Refused("a card is not known here".into()),
+            );
+        }
+        let (blobs, answers) = (self.rooms.blobs.clone(), self.rooms.answers.clone());
+        tokio::spawn(errand::assets(blobs, call, cards, answers));
+    }
+
+    pub(in crate::switchboard) fn start_engine(
+        &mut self,
+        call: CallId,
+        assets: Result<Assets, String>,
+    ) {
+        let Some(run) = self.runs.get_mut(&call) else {
+            return;
+        };
+        let Some(spec) = run.spec.take() else { return };
+        if run.cancelled {
+            return self.engine_failed(call, 0, EngineEnd::Cancelled);
+        }
+        let assets = match assets {
+            Ok(assets) => assets,
+            Err(cause) => return self.engine_failed(call, 0, EngineEnd::Refused(cause)),
+        };
+        if !self.rooms.engine.call(EngineCall::Run {
+            run: call.get(),
+            spec,
+            assets,
+        }) {
+            self.engine_failed(
+                call,
+                0,
+                EngineEnd::Refused("too many jobs wait for it".into()),
+            );
+        }
+    }
+
+    pub(in crate::switchboard) fn cancel_engine(&mut self, call: CallId) {
+        let Some(run) = self.runs.get_mut(&call) else {
+            return;
+        };
+        run.cancelled = true;
+        if run.spec.is_none()
+            && !self
+                .rooms
+                .engine
+                .call(EngineCall::Cancel { run: call.get() })
+        {
+            tracing::warn!("the engine did not take a cancellation");
+        }
+    }
+
+    fn engine_failed(&mut self, call: CallId, evaluations: u32, end: EngineEnd) {
+        self.runs.remove(&call);
+        if matches!(end, EngineEnd::Died) {
+            self.dispatch(Event::EngineUnloaded);
+        }
+        self.dispatch(Event::EngineFailed {
+            call,
+            evaluations,
+            energy: Energy::default(),
+            end,
+        });
+    }
+
+    /// Takes a report of the engine process.
+    pub(in crate::switchboard) fn on_engine(&mut self, report: EngineReport) {
+        let call_of =
+            |board: &Self, run: u64| board.runs.keys().find(|call| call.get() == run).copied();
+        match report {
+            EngineReport::Said(EngineEvent::Ready) => tracing::debug!("the engine process is up"),
+            EngineReport::Said(EngineEvent::Progress {
+                run,
+                phase,
+                preview,
+            }) => {
+                if let Some(call) = call_of(self, run) {
+                    self.dispatch(Event::EngineProgress {
+                        call,
+                        phase,
+                        preview,
+                    });
+                }
+            }
+            EngineReport::Said(EngineEvent::Done {
+                run,
+                outputs,
+                timings,
+                evaluations,
+                warnings,
+            }) => {
+                let Some(call) = call_of(self, run) else {
+                    return;
+                };
+                if let Some(run) = self.runs.get_mut(&call) {
+                    run.outputs = outputs;
+                }
+                let energy = self.energy(&timings);
+                self.pulse.energy_mj = self.pulse.energy_mj.saturating_add(energy.millijoules);
+                self.dispatch(Event::EngineDone {
+                    call,
+                    evaluations,
+                    timings,
+                    energy,
+                    warnings,
+                });
+            }
+            EngineReport::Said(EngineEvent::Failed {
+                run,
+                end,
+                evaluations,
+            }) => {
+                let Some(call) = call_of(self, run) else {
+                    return;
+                };
+                let end = match end {
+                    FailedEnd::Cancelled => EngineEnd::Cancelled,
+                    FailedEnd::Refused(cause) => EngineEnd::Refused(cause),
+                };
+                self.engine_failed(call, evaluations, end);
+            }
+            EngineReport::Died { run, how } => {
+                tracing::warn!(how, "the engine process died during a job");
+                if let Some(call) = call_of(self, run) {
+                    self.engine_failed(call, 0, EngineEnd::Died);
+                }
+            }
+        }
+    }
+
+    /// Compute time by the device's rated power: an upper bound that needs no meter.
+    fn energy(&self, timings: &Timings) -> Energy {
+        let watts = u64::from(self.facts.config.worker.rated_watts);
+        if watts == 0 {
+            return Energy::default();
+        }
+        let millijoules = timings.compute().get().saturating_mul(watts);
+        Energy {
+            millijoules,
+            method: EnergyMethod::Rated,
+        }
+    }
+}
