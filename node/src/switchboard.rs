@@ -60,6 +60,8 @@ const GROUP_MAX: usize = 64;
 const SYNC_PERIOD: Millis = Millis::from_secs(45);
 /// Small changes of capacity wait this long for others.
 const ADVERT_DELAY: Millis = Millis::new(250);
+/// What members tell of themselves (addresses, cards) is on disk after this long at the latest.
+const FLUSH_DELAY: Millis = Millis::new(250);
 
 /// What the switchboard talks to.
 pub(crate) struct Rooms {
@@ -112,6 +114,7 @@ pub(crate) struct Facts {
 struct Pulse {
     advert_due: Option<Timestamp>,
     sync_due: Timestamp,
+    flush_due: Option<Timestamp>,
     dropped: BTreeMap<String, u64>,
     uploaded: BTreeMap<NodeId, u64>,
     listening: NodeAddrs,
@@ -197,7 +200,7 @@ impl Switchboard {
         let dispatch = self.dispatcher.poll_timeout().map(|(at, _)| at);
         let sync = self.ledger.as_ref().map(|_| self.pulse.sync_due);
         let idle = now().plus(Millis::from_secs(3_600));
-        [dispatch, sync, self.pulse.advert_due]
+        [dispatch, sync, self.pulse.advert_due, self.pulse.flush_due]
             .into_iter()
             .flatten()
             .min()
@@ -239,7 +242,19 @@ impl Switchboard {
         if self.pulse.advert_due.is_some_and(|due| due <= now) {
             self.advertise(now);
         }
+        if self.pulse.flush_due.is_some_and(|due| due <= now) {
+            self.pulse.flush_due = None;
+            self.stored("syncing what was learned", |board| board.store.flush());
+        }
         self.publish_entries();
+    }
+
+    /// Has what was just noted of others on disk soon: nobody waits for it, but a node that is
+    /// killed must know where its commons is.
+    fn flush_soon(&mut self) {
+        self.pulse
+            .flush_due
+            .get_or_insert_with(|| now().plus(FLUSH_DELAY));
     }
 
     /// Tells dispatch something and lets it decide.

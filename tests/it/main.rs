@@ -13,6 +13,7 @@ mod join;
 mod messages;
 mod node;
 mod patience;
+mod reconnect;
 mod requester_killed;
 mod seeder_killed;
 mod share;

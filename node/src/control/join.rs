@@ -1,9 +1,10 @@
 //! Entering a commons with a ticket: check it, knock, read the charter, show the join entry.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use hearth_protocol::charter::Charter;
-use hearth_protocol::control::{Problem, ProblemKind, Reply};
+use hearth_protocol::control::{Command, Problem, ProblemKind, Reply};
 use hearth_protocol::entry::{Entry, InviteUse};
 use hearth_protocol::sign::Signed;
 use hearth_protocol::ticket::{MemberAddrs, Ticket, TicketError};
@@ -13,6 +14,11 @@ use hearth_protocol::wire::{DoorReply, DoorRequest, Message};
 use crate::blobs::Blobs;
 use crate::clock::now;
 use crate::switchboard::{Ask, Desk};
+
+/// How often and how far apart the new commons is looked at before the join is reported.
+const MEET_TRIES: u32 = 100;
+/// The pause between two looks.
+const MEET_PAUSE: Duration = Duration::from_millis(30);
 
 fn bad_ticket(error: &TicketError) -> Problem {
     Problem::new(ProblemKind::Failed, "the ticket cannot be used")
@@ -41,7 +47,10 @@ pub(super) async fn join(desk: &Desk, blobs: &Blobs, text: &str) -> Result<Reply
         addrs: paper.addrs,
     };
     match knock(blobs, &ticket, &member, &request).await {
-        Ok(DoorReply::Welcome { members }) => desk.ask(|reply| Ask::Entered(members, reply)).await,
+        Ok(DoorReply::Welcome { members }) => {
+            let entered = desk.ask(|reply| Ask::Entered(members, reply)).await?;
+            Ok(met(desk).await.unwrap_or(entered))
+        }
         Ok(DoorReply::Refused(refusal)) => {
             desk.tell(Ask::TurnedAway).await;
             Err(Problem::new(ProblemKind::Failed, "the door stayed shut").because(&refusal))
@@ -58,6 +67,22 @@ pub(super) async fn join(desk: &Desk, blobs: &Blobs, text: &str) -> Result<Reply
             Err(problem)
         }
     }
+}
+
+/// Waits a moment for the first member to connect and tell its ledger, so that what is shown next
+/// is the commons and not an empty room.
+async fn met(desk: &Desk) -> Option<Reply> {
+    for _ in 0..MEET_TRIES {
+        let shown = desk.command(Command::CommonsShow).await.ok()?;
+        if let Reply::Commons(commons) = &shown
+            && commons.connected > 0
+            && commons.members > 1
+        {
+            return Some(shown);
+        }
+        tokio::time::sleep(MEET_PAUSE).await;
+    }
+    None
 }
 
 /// Asks the ticket's members for the charter until one shows it.

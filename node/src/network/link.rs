@@ -1,9 +1,11 @@
 //! The life of a connected peer: established, greeted, closed, and dialled again.
 //!
 //! A simultaneous dial leaves two connections; the side with the lower id closes the younger one.
+//! Any later second connection means that the peer lost the first, most likely by a crash: then all
+//! are closed, because gossip introduces itself on the first connection of a peer alone.
 //! Nothing is told to the daemon before the peer has said that it speaks our commons.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hearth_protocol::id::NodeId;
 use libp2p::multiaddr::Multiaddr;
@@ -19,6 +21,8 @@ use super::translate::DialFailure;
 
 /// Failed dials after which, and every so many after which, members are asked for an address.
 const LOOKUP_FAILURES: u32 = 4;
+/// How far apart the two connections of a simultaneous dial may be.
+const SIMULTANEOUS_MAX: Duration = Duration::from_secs(2);
 
 /// A peer with at least one connection.
 #[derive(Debug)]
@@ -29,18 +33,28 @@ pub(super) struct Link {
     pub(super) addr: String,
     /// Whether it said that it speaks our commons; before that it does not count as connected.
     pub(super) is_greeted: bool,
+    /// When the oldest was made, and whether we dialled it.
+    made: (Instant, bool),
     /// Streams it opened before it was greeted; the newest for each channel.
     held: Vec<(Channel, Stream)>,
 }
 
 impl Link {
-    pub(super) fn new(addr: String) -> Self {
+    pub(super) fn new(addr: String, now: Instant, dialled: bool) -> Self {
         Self {
             connections: Vec::new(),
             addr,
             is_greeted: false,
+            made: (now, dialled),
             held: Vec::new(),
         }
+    }
+
+    /// Returns whether a further connection shows that the peer lost the older ones: nobody dials
+    /// a peer that it is connected to.
+    fn is_lost(&self, now: Instant, dialled: bool) -> bool {
+        let (made, first_dialled) = self.made;
+        first_dialled == dialled || now.duration_since(made) > SIMULTANEOUS_MAX
     }
 
     /// Keeps a stream for later.
@@ -69,21 +83,24 @@ impl Driver {
             self.drop_of(None, "peer whose key is not ed25519");
             return;
         };
+        let now = Instant::now();
         let plain = dialable(addr.clone());
         let link = self.links.entry(peer).or_insert_with(|| {
-            Link::new(
-                plain
-                    .as_ref()
-                    .map_or_else(|| addr.to_string(), Multiaddr::to_string),
-            )
+            let addr = plain
+                .as_ref()
+                .map_or_else(|| addr.to_string(), Multiaddr::to_string);
+            Link::new(addr, now, dialled)
         });
         link.connections.push(connection);
-        // One side decides, so that the two do not close each other's choice.
-        if link.connections.len() > 1 && self.parts.me < peer {
+        if link.connections.len() > 1 && link.is_lost(now, dialled) {
+            // Already gone is as good.
+            let _ = self.parts.swarm.disconnect_peer_id(peer_id);
+        } else if link.connections.len() > 1 && self.parts.me < peer {
+            // One side decides, so that the two do not close each other's choice.
             self.parts.swarm.close_connection(connection);
         }
         self.contacts
-            .connected(Instant::now(), &peer, plain.filter(|_| dialled));
+            .connected(now, &peer, plain.filter(|_| dialled));
     }
 
     pub(super) fn note_closed(

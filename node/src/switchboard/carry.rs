@@ -333,6 +333,7 @@ impl Switchboard {
         self.stored("noting a card", |board| {
             board.store.put(Table::Shelf, card.as_bytes(), &note)
         });
+        self.flush_soon();
     }
 
     /// Does something with the store; a failure is an operator's matter and never ends the node.

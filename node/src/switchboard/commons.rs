@@ -170,6 +170,8 @@ impl Switchboard {
             self.let_connect(member.node);
             self.locate(member.node, member.addrs.clone());
         }
+        // The ticket is not asked for again: who let us in must be found after a crash, too.
+        self.stored("noting members", |board| board.store.flush());
         self.after_entries();
         self.tell_shelf();
         Ok(())

@@ -203,6 +203,7 @@ impl Switchboard {
         if let Err(error) = self.store.put(Table::Addrs, peer.as_bytes(), &addrs) {
             tracing::warn!(%error, "an address could not be kept");
         }
+        self.flush_soon();
         self.command(NetworkCommand::Remember {
             peer,
             addrs: addrs.network,

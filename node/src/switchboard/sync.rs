@@ -266,6 +266,7 @@ impl Switchboard {
             tracing::error!(%error, "a card could not be kept");
             return false;
         }
+        self.flush_soon();
         tracing::info!(
             card = id.short(),
             title = super::peers::plain(&card.trusted().title),

@@ -59,11 +59,13 @@ fn text(path: PathBuf) -> anyhow::Result<String> {
         .map_err(|path| anyhow::anyhow!("{} is not Unicode", path.display()))
 }
 
-/// A path that is there becomes absolute: the node has another working folder.
+/// A path that is there becomes absolute: the node has another working folder. A bare word is a
+/// name, even when a folder here is called the same; `./word` is the folder.
 fn reference(name: &str) -> String {
     let path = Path::new(name);
+    let is_path = name.contains(std::path::is_separator) || path.extension().is_some();
     match std::path::absolute(path) {
-        Ok(absolute) if path.exists() => absolute.display().to_string(),
+        Ok(absolute) if is_path && path.exists() => absolute.display().to_string(),
         Ok(_) | Err(_) => name.to_owned(),
     }
 }
