@@ -122,6 +122,11 @@ impl Dispatcher {
         self.worker.works.values()
     }
 
+    /// Returns one job of this node as shown.
+    pub fn job_view(&self, id: &JobId, now: Timestamp) -> Option<JobView> {
+        self.job(id).map(|job| view::of_job(job, self.me, now))
+    }
+
     /// Returns jobs of both sides as shown, newest first, at most `limits::JOBS_SHOWN_MAX`.
     pub fn job_views(&self, now: Timestamp) -> Vec<JobView> {
         let jobs = self.jobs().map(|job| view::of_job(job, self.me, now));

@@ -164,6 +164,7 @@ fn command(text: &str) -> Request<Body> {
 
 #[tokio::test]
 async fn every_route_wants_the_token() {
+    // C2
     for path in [
         "/v1/command",
         "/v1/snapshot",
@@ -211,6 +212,7 @@ async fn two_tokens_are_refused_even_when_one_is_right() {
 
 #[tokio::test]
 async fn a_rebound_name_is_refused_before_the_token_is_read() {
+    // C2
     for host in [
         "evil.example:7777",
         "localhost.evil.example:7777",
@@ -314,6 +316,7 @@ async fn a_command_goes_there_and_back() {
 
 #[tokio::test]
 async fn each_kind_of_problem_has_its_status() {
+    // C6
     for (asked, status, kind) in [
         ("\"status\"", 409, ProblemKind::Failed),
         ("\"doctor\"", 402, ProblemKind::Credit),
@@ -422,6 +425,7 @@ async fn a_notice_reaches_an_event_stream() {
 
 #[tokio::test]
 async fn a_stream_that_lags_is_told_to_read_the_snapshot() {
+    // C5
     let (house, notices) = house();
     let response = house
         .oneshot(empty(request("GET", "/v1/events")))

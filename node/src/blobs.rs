@@ -35,6 +35,7 @@ pub use self::{
     door::{DoorCall, KnockError},
     fetch::{FetchError, FetchReport},
     jobs::JobBlobError,
+    provider::ProviderError,
     store::{FileError, ImportError, Imported, Presence, StoreError},
 };
 

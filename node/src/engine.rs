@@ -15,10 +15,14 @@ use hearth_protocol::limits;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 /// How long the process may idle before its memory is given back.
 const IDLE: Duration = Duration::from_secs(600);
+/// How long a run may go on after it was told to stop: many times the slowest evaluation.
+const CANCEL_MAX: Duration = Duration::from_secs(60);
 /// Open files the process may have.
+#[cfg(target_os = "linux")]
 const FILES_MAX: u64 = 512;
 
 /// How the process is started.
@@ -37,6 +41,8 @@ pub(crate) struct EngineConfig {
 pub(crate) enum EngineReport {
     /// The process said something.
     Said(EngineEvent),
+    /// The process is gone or was let go: nothing is warm any more.
+    Unloaded,
     /// The process ended while this run was going on, or could not be started for it.
     Died {
         /// The run.
@@ -68,6 +74,7 @@ pub(crate) fn supervise(config: EngineConfig, reports: mpsc::Sender<EngineReport
             inbox,
             reports,
             running: None,
+            kill_at: None,
         }
         .run(),
     );
@@ -79,6 +86,8 @@ struct Supervisor {
     inbox: mpsc::Receiver<EngineCall>,
     reports: mpsc::Sender<EngineReport>,
     running: Option<u64>,
+    /// When a run that was told to stop is ended by force.
+    kill_at: Option<Instant>,
 }
 
 struct Process {
@@ -91,6 +100,7 @@ enum Turn {
     Call(Option<EngineCall>),
     Said(Option<EngineEvent>),
     Idle,
+    Hung,
 }
 
 impl Supervisor {
@@ -105,7 +115,15 @@ impl Supervisor {
                     let how = ended(process.take()).await;
                     self.died(how).await;
                 }
-                Turn::Idle => process = None,
+                Turn::Idle => {
+                    process = None;
+                    self.tell(EngineReport::Unloaded).await;
+                }
+                Turn::Hung => {
+                    tracing::warn!("the engine process ignored a cancellation and is ended");
+                    let how = ended(process.take()).await;
+                    self.died(how).await;
+                }
             }
         }
     }
@@ -114,7 +132,9 @@ impl Supervisor {
         let Some(process) = process else {
             return Turn::Call(self.inbox.recv().await);
         };
+        let hung = self.kill_at;
         tokio::select! {
+            () = tokio::time::sleep_until(hung.unwrap_or_else(Instant::now)), if hung.is_some() => Turn::Hung,
             call = self.inbox.recv() => Turn::Call(call),
             event = process.frames.recv() => Turn::Said(event),
             () = tokio::time::sleep(IDLE), if self.running.is_none() => Turn::Idle,
@@ -124,8 +144,11 @@ impl Supervisor {
     async fn pass_on(&mut self, call: EngineCall, process: &mut Option<Process>) {
         if let EngineCall::Run { run, .. } = &call {
             self.running = Some(*run);
+            self.kill_at = None;
         } else if process.is_none() {
             return;
+        } else {
+            self.kill_at = Some(Instant::now() + CANCEL_MAX);
         }
         if process.is_none() {
             match spawn(&self.config) {
@@ -153,16 +176,26 @@ impl Supervisor {
 
     async fn report(&mut self, event: EngineEvent) {
         match &event {
-            EngineEvent::Done { .. } | EngineEvent::Failed { .. } => self.running = None,
+            EngineEvent::Done { .. } | EngineEvent::Failed { .. } => {
+                self.running = None;
+                self.kill_at = None;
+            }
             EngineEvent::Ready | EngineEvent::Progress { .. } => {}
         }
-        // A full queue slows the engine down; the core always drains it.
-        let _core_gone = self.reports.send(EngineReport::Said(event)).await;
+        self.tell(EngineReport::Said(event)).await;
+    }
+
+    async fn tell(&self, report: EngineReport) {
+        // A full queue slows the engine down; the switchboard always drains it, and only goes away
+        // when the node ends.
+        let _ended = self.reports.send(report).await;
     }
 
     async fn died(&mut self, how: String) {
-        if let Some(run) = self.running.take() {
-            let _core_gone = self.reports.send(EngineReport::Died { run, how }).await;
+        self.kill_at = None;
+        match self.running.take() {
+            Some(run) => self.tell(EngineReport::Died { run, how }).await,
+            None => self.tell(EngineReport::Unloaded).await,
         }
     }
 }
@@ -189,6 +222,9 @@ fn spawn(config: &EngineConfig) -> std::io::Result<Process> {
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .kill_on_drop(true);
+    // Ctrl-C in the node's terminal is the node's to answer.
+    #[cfg(unix)]
+    command.process_group(0);
     if config.threads > 0 {
         command.env(
             "RAYON_NUM_THREADS",
@@ -209,7 +245,11 @@ fn spawn(config: &EngineConfig) -> std::io::Result<Process> {
     })
 }
 
+#[cfg(not(target_os = "linux"))]
+fn limit(_child: &Child) {}
+
 /// No core dumps of people's prompts, and a bounded number of files.
+#[cfg(target_os = "linux")]
 fn limit(child: &Child) {
     use rustix::process::{Pid, Resource, Rlimit, prlimit};
     let Some(pid) = child

@@ -111,10 +111,11 @@ pub fn recent() -> Vec<LogLine> {
     memory().iter().cloned().collect()
 }
 
-/// A plain level is meant for Hearth; the libraries below it then only warn.
+/// A plain level is meant for Hearth; the libraries below it then only warn, and gossip, which
+/// warns of every message that two ways bring, only of errors.
 fn quieten(filter: &str) -> String {
     match filter.parse::<LevelFilter>() {
-        Ok(level) => format!("warn,hearth={level}"),
+        Ok(level) => format!("warn,libp2p_gossipsub=error,hearth={level}"),
         Err(_) => filter.to_owned(),
     }
 }
@@ -172,7 +173,7 @@ mod tests {
 
     #[test]
     fn plain_levels_quieten_the_libraries() {
-        assert_eq!(quieten("debug"), "warn,hearth=debug");
+        assert_eq!(quieten("debug"), "warn,libp2p_gossipsub=error,hearth=debug");
         assert_eq!(quieten("info,iroh=trace"), "info,iroh=trace");
     }
 

@@ -38,8 +38,8 @@ pub(crate) use topic::{Channel, Topic};
 
 use driver::Driver;
 
-/// Commands waiting for the network task; beyond it the caller is told to slow down.
-const COMMANDS_MAX: usize = 256;
+/// Commands that may wait: two for each member at a start, and some words to each.
+const COMMANDS_MAX: usize = 4 * hearth_protocol::limits::MEMBERS_MAX;
 
 /// What the network needs to know once, at the start.
 pub(crate) struct NetworkConfig {

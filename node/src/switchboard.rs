@@ -142,6 +142,8 @@ pub(crate) struct Switchboard {
     outputs: BTreeMap<EntryHash, Vec<BlobHash>>,
     rooms: Rooms,
     outbox: Vec<Entry>,
+    /// Whether the ledger just opened holds nothing older than this process.
+    fresh: bool,
     pulse: Pulse,
 }
 

@@ -98,6 +98,9 @@ pub enum DoorRefusal {
     /// The joiner was blocked.
     #[error("the member has blocked this node")]
     Blocked,
+    /// The joiner was a member and left.
+    #[error("this key left the commons for good; use another key")]
+    Left,
 }
 
 /// The newest entry of a chain.

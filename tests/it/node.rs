@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command as Process, Stdio};
+use std::process::{Child, Command as Process, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,7 @@ use hearth_gateway::Outcome;
 use hearth_protocol::control::{Command, Problem, Reply};
 use hearth_protocol::id::NodeId;
 use hearth_protocol::snapshot::{JobView, PeerView, Snapshot, StatusView};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::patience::{LATER, SOON, eventually};
@@ -276,10 +277,29 @@ impl Node {
         child.wait().expect("a process can be reaped");
     }
 
-    /// Kills the process and starts another on the same home.
+    /// Kills the process while others still speak to it; [`kill9`](Self::kill9) buries it.
+    pub(crate) fn signal_kill(&self) {
+        self.signal(Signal::KILL);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw);
+        kill_process(pid.expect("a process id"), signal).expect("a process of ours");
+    }
+
+    /// Kills the process, if it was not killed before, and starts another on the same home.
     pub(crate) fn restart(&mut self) {
         self.kill9();
         self.up();
+    }
+
+    /// Presses Ctrl-C and waits for the end.
+    pub(crate) fn interrupt(&mut self) -> ExitStatus {
+        self.signal(Signal::INT);
+        let mut child = self.child.take().expect("the node runs");
+        eventually("the node ends", SOON, || {
+            child.try_wait().expect("a process can be watched")
+        })
     }
 
     /// Ends the process in an orderly way.

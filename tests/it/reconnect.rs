@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use hearth_protocol::snapshot::PeerView;
+
 use crate::commons::{ASKS, Commons, entries};
 use crate::node::Node;
 use crate::patience::{SOON, eventually};
@@ -16,19 +18,29 @@ fn gives(from: &Node, to: &Node, all: &[Node]) {
         let what = format!("{} hears what {} wrote", node.name, from.name);
         eventually(&what, QUICKLY, || {
             let known = entries(node, Some(from.id()));
-            known.iter().any(|known| known.entry.to_string() == entry).then_some(())
+            known
+                .iter()
+                .any(|known| known.entry.to_string() == entry)
+                .then_some(())
         });
+    }
+}
+
+/// Everybody writes and hears the others. What a node learned of others is on its disk a moment
+/// later, so that it finds them again: here everybody comes back at a new address.
+fn gives_for_a_while(all: &[Node]) {
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_millis(500) {
+        for (from, to) in [(0, 1), (1, 2), (2, 0)] {
+            gives(&all[from], &all[to], all);
+        }
     }
 }
 
 #[test]
 fn a_killed_node_is_connected_and_heard_again_within_seconds() {
     let mut commons = Commons::of(&[("ada", ASKS), ("bob", ASKS), ("eve", ASKS)]);
-    // What a node learned is on its disk a moment later.
-    let begun = Instant::now();
-    while begun.elapsed() < Duration::from_millis(500) {
-        gives(&commons.nodes[0], &commons.nodes[1], &commons.nodes);
-    }
+    gives_for_a_while(&commons.nodes);
     for killed in ["eve", "ada", "bob", "eve"] {
         commons.node_mut(killed).restart();
         let all = commons.nodes.len();
@@ -36,13 +48,11 @@ fn a_killed_node_is_connected_and_heard_again_within_seconds() {
             let what = format!("{} is connected after {killed} was killed", node.name);
             eventually(&what, QUICKLY, || {
                 let peers = node.peers();
-                let met = peers.iter().filter(|peer| peer.connected && peer.accepting.is_some());
-                (met.count() == all).then_some(())
+                let met = |peer: &&PeerView| peer.connected && peer.accepting.is_some();
+                (peers.iter().filter(met).count() == all).then_some(())
             });
         }
-        for (from, to) in [(0, 1), (1, 2), (2, 0)] {
-            gives(&commons.nodes[from], &commons.nodes[to], &commons.nodes);
-        }
+        gives_for_a_while(&commons.nodes);
     }
     commons.agree();
 }

@@ -146,12 +146,14 @@ fn wrong_values_are_usage_errors() {
 
 #[test]
 fn exit_codes_keep_their_numbers() {
+    // C9
     let codes: Vec<u8> = Exit::ALL.iter().map(|exit| exit.code()).collect();
     assert_eq!(codes, [0, 1, 2, 3, 4, 5, 130]);
 }
 
 #[test]
 fn errors_map_to_their_exit_codes() {
+    // C9
     fn check(error: impl Into<anyhow::Error>, exit: Exit) {
         assert_eq!(Report::of(&error.into()).exit, exit);
     }
@@ -184,6 +186,7 @@ fn errors_map_to_their_exit_codes() {
 
 #[test]
 fn report_shows_causes_and_hint_once() {
+    // C10
     let problem = Problem::new(ProblemKind::Failed, "nobody could do it")
         .cause("no member has this LoRA")
         .hint("hearth model list");

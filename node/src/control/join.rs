@@ -6,6 +6,7 @@ use std::time::Duration;
 use hearth_protocol::charter::Charter;
 use hearth_protocol::control::{Command, Problem, ProblemKind, Reply};
 use hearth_protocol::entry::{Entry, InviteUse};
+use hearth_protocol::id::NodeId;
 use hearth_protocol::sign::Signed;
 use hearth_protocol::ticket::{MemberAddrs, Ticket, TicketError};
 use hearth_protocol::unit::Seq;
@@ -38,7 +39,7 @@ pub(super) async fn join(desk: &Desk, blobs: &Blobs, text: &str) -> Result<Reply
             proof,
         })
     });
-    let past = read_own_chain(blobs, &ticket, &member).await?;
+    let past = read_own_chain(blobs, &ticket, &member, desk.me).await?;
     let paper = desk
         .ask(|reply| Ask::Enter(Box::new(charter), invite, past, reply))
         .await?;
@@ -121,6 +122,7 @@ async fn read_own_chain(
     blobs: &Blobs,
     ticket: &Ticket,
     member: &MemberAddrs,
+    me: NodeId,
 ) -> Result<Vec<Entry>, Problem> {
     let mut past: Vec<Entry> = Vec::new();
     loop {
@@ -134,7 +136,23 @@ async fn read_own_chain(
         };
         match knock(blobs, ticket, member, &request).await? {
             DoorReply::Chain { entries } if entries.is_empty() => return Ok(past),
-            DoorReply::Chain { entries } => past.extend(entries),
+            DoorReply::Chain { entries } => {
+                // Only what this key signed itself goes on, so the answer cannot be longer than
+                // the life it tells of.
+                let mut next = Some(from);
+                for entry in &entries {
+                    let header =
+                        entry.header.verify().ok().filter(|header| {
+                            header.author == me && header.commons == ticket.commons
+                        });
+                    if header.map(|header| header.seq) != next {
+                        let what = "the member showed a chain that this key did not write";
+                        return Err(Problem::new(ProblemKind::Failed, what));
+                    }
+                    next = next.and_then(Seq::next);
+                }
+                past.extend(entries);
+            }
             DoorReply::Refused(refusal) => {
                 return Err(
                     Problem::new(ProblemKind::Failed, "the door stayed shut").because(&refusal)

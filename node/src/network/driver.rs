@@ -33,6 +33,8 @@ use super::translate::{Happening, translate};
 const OUTBOX_MAX: usize = 16;
 /// How long a stopping node waits for its goodbyes.
 const GOODBYE: Duration = Duration::from_millis(500);
+/// How long queued words may take to leave before the connections close.
+const FLUSH: Duration = Duration::from_millis(250);
 
 /// What a driver is made of.
 pub(super) struct Parts {
@@ -53,6 +55,8 @@ pub(super) struct Driver {
     pub(super) parts: Parts,
     pub(super) contacts: Contacts,
     pub(super) links: BTreeMap<NodeId, Link>,
+    /// Peers with a connection too many, and until when the other side may close one.
+    pub(super) doubles: BTreeMap<NodeId, Instant>,
     pub(super) channels: Channels,
     /// Addresses in use, by listener.
     addrs: BTreeMap<usize, BTreeSet<String>>,
@@ -66,7 +70,7 @@ enum Wake {
     Command(NetworkCommand),
     Report(Report),
     Swarm(Option<Happening>),
-    DialDue,
+    Due,
 }
 
 impl Driver {
@@ -75,6 +79,7 @@ impl Driver {
         Self {
             contacts: Contacts::new(parts.me),
             links: BTreeMap::new(),
+            doubles: BTreeMap::new(),
             channels: Channels::new(parts.names.clone(), control, parts.frame_len_max),
             addrs: BTreeMap::new(),
             outbox: VecDeque::new(),
@@ -92,7 +97,10 @@ impl Driver {
                 Wake::Report(report) => self.note_report(report),
                 Wake::Swarm(Some(happening)) => self.note(happening),
                 Wake::Swarm(None) => {}
-                Wake::DialDue => self.dial_due(),
+                Wake::Due => {
+                    self.end_doubles(Instant::now());
+                    self.dial_due();
+                }
             }
         }
         self.say_goodbye().await;
@@ -101,8 +109,14 @@ impl Driver {
     async fn wake(&mut self) -> Wake {
         let parts = &mut self.parts;
         let has_room = self.outbox.len() < OUTBOX_MAX;
-        let due = self.contacts.poll_timeout();
-        let dial_due = async {
+        let doubles = self.doubles.values().min().copied();
+        let due = self
+            .contacts
+            .poll_timeout()
+            .into_iter()
+            .chain(doubles)
+            .min();
+        let due = async {
             match due {
                 Some(due) => sleep_until(due.into()).await,
                 None => std::future::pending().await,
@@ -126,11 +140,29 @@ impl Driver {
             },
             report = self.channels.next(), if has_room => Wake::Report(report),
             event = parts.swarm.select_next_some(), if has_room => Wake::Swarm(translate(event)),
-            () = dial_due, if has_room => Wake::DialDue,
+            () = due, if has_room => Wake::Due,
         }
     }
 
+    /// Sends what was queued before the end, waits a moment for it to leave, and closes.
     async fn say_goodbye(mut self) {
+        let mut is_owed = false;
+        while let Ok(command) = self.parts.commands.try_recv() {
+            is_owed |= matches!(
+                command,
+                NetworkCommand::Publish { .. } | NetworkCommand::Send { .. }
+            );
+            self.obey(command);
+        }
+        if is_owed && self.parts.swarm.connected_peers().next().is_some() {
+            let flush = async {
+                loop {
+                    // What still arrives is no longer of interest; what leaves is driven by this.
+                    let _ = self.parts.swarm.select_next_some().await;
+                }
+            };
+            let _ = timeout(FLUSH, flush).await;
+        }
         let peers: Vec<PeerId> = self.parts.swarm.connected_peers().copied().collect();
         for peer in peers {
             // Already gone is as good.

@@ -1,8 +1,9 @@
 //! The life of a connected peer: established, greeted, closed, and dialled again.
 //!
 //! A simultaneous dial leaves two connections; the side with the lower id closes the younger one.
-//! Any later second connection means that the peer lost the first, most likely by a crash: then all
-//! are closed, because gossip introduces itself on the first connection of a peer alone.
+//! Any other second connection means that the peer lost the first, most likely by a crash: nobody
+//! dials a peer that it is connected to. Then all of them are closed, because gossip introduces
+//! itself on the first connection of a peer alone.
 //! Nothing is told to the daemon before the peer has said that it speaks our commons.
 
 use std::time::{Duration, Instant};
@@ -15,14 +16,14 @@ use libp2p::{PeerId, Stream};
 use super::contact::{ADDRS_MAX, dialable};
 use super::driver::Driver;
 use super::event::NetworkEvent;
-use super::identity::node_id;
+use super::identity::{node_id, peer_id};
 use super::topic::Channel;
 use super::translate::DialFailure;
 
 /// Failed dials after which, and every so many after which, members are asked for an address.
 const LOOKUP_FAILURES: u32 = 4;
-/// How far apart the two connections of a simultaneous dial may be.
-const SIMULTANEOUS_MAX: Duration = Duration::from_secs(2);
+/// How far apart the two connections of a simultaneous dial may be, and how long both may stay.
+const SIMULTANEOUS_MAX: Duration = Duration::from_secs(1);
 
 /// A peer with at least one connection.
 #[derive(Debug)]
@@ -33,28 +34,21 @@ pub(super) struct Link {
     pub(super) addr: String,
     /// Whether it said that it speaks our commons; before that it does not count as connected.
     pub(super) is_greeted: bool,
-    /// When the oldest was made, and whether we dialled it.
-    made: (Instant, bool),
+    /// When the oldest was made.
+    made: Instant,
     /// Streams it opened before it was greeted; the newest for each channel.
     held: Vec<(Channel, Stream)>,
 }
 
 impl Link {
-    pub(super) fn new(addr: String, now: Instant, dialled: bool) -> Self {
+    pub(super) fn new(addr: String, made: Instant) -> Self {
         Self {
             connections: Vec::new(),
             addr,
             is_greeted: false,
-            made: (now, dialled),
+            made,
             held: Vec::new(),
         }
-    }
-
-    /// Returns whether a further connection shows that the peer lost the older ones: nobody dials
-    /// a peer that it is connected to.
-    fn is_lost(&self, now: Instant, dialled: bool) -> bool {
-        let (made, first_dialled) = self.made;
-        first_dialled == dialled || now.duration_since(made) > SIMULTANEOUS_MAX
     }
 
     /// Keeps a stream for later.
@@ -89,18 +83,39 @@ impl Driver {
             let addr = plain
                 .as_ref()
                 .map_or_else(|| addr.to_string(), Multiaddr::to_string);
-            Link::new(addr, now, dialled)
+            Link::new(addr, now)
         });
         link.connections.push(connection);
-        if link.connections.len() > 1 && link.is_lost(now, dialled) {
-            // Already gone is as good.
-            let _ = self.parts.swarm.disconnect_peer_id(peer_id);
-        } else if link.connections.len() > 1 && self.parts.me < peer {
-            // One side decides, so that the two do not close each other's choice.
-            self.parts.swarm.close_connection(connection);
+        if link.connections.len() > 1 {
+            if now.duration_since(link.made) > SIMULTANEOUS_MAX {
+                self.start_anew(peer_id);
+            } else if self.parts.me < peer {
+                // One side decides, so that the two do not close each other's choice.
+                self.parts.swarm.close_connection(connection);
+            } else {
+                self.doubles.insert(peer, now + SIMULTANEOUS_MAX);
+            }
         }
         self.contacts
             .connected(now, &peer, plain.filter(|_| dialled));
+    }
+
+    /// Closes every connection to a peer; both sides dial again.
+    fn start_anew(&mut self, peer_id: PeerId) {
+        // Already gone is as good.
+        let _ = self.parts.swarm.disconnect_peer_id(peer_id);
+    }
+
+    /// Ends links of which the other side should long have closed one connection.
+    pub(super) fn end_doubles(&mut self, now: Instant) {
+        let due = |(peer, until): (&NodeId, &Instant)| (*until <= now).then_some(*peer);
+        let late: Vec<NodeId> = self.doubles.iter().filter_map(due).collect();
+        for peer in late {
+            self.doubles.remove(&peer);
+            if let Some(peer_id) = peer_id(&peer) {
+                self.start_anew(peer_id);
+            }
+        }
     }
 
     pub(super) fn note_closed(
@@ -116,6 +131,7 @@ impl Driver {
             return;
         };
         link.connections.retain(|open| *open != connection);
+        self.doubles.remove(&peer);
         if !link.connections.is_empty() {
             return;
         }

@@ -2,10 +2,12 @@
 
 mod engine;
 
-use hearth_dispatch::{CallId, Effect, Event, Recipient};
+use std::collections::BTreeSet;
+
+use hearth_dispatch::{CallId, Effect, Event, OutputsFault, Recipient, StoreFault};
 use hearth_protocol::engine::OutputFile;
 use hearth_protocol::entry::{Body, Entry};
-use hearth_protocol::id::{CardId, JobId, NodeId};
+use hearth_protocol::id::{BlobHash, CardId, JobId, NodeId};
 use hearth_protocol::job::JobSpec;
 use hearth_protocol::wire::{Message, SyncMessage};
 
@@ -21,6 +23,8 @@ pub(super) struct Run {
     pub(super) spec: Option<Box<JobSpec>>,
     pub(super) outputs: Vec<OutputFile>,
     pub(super) cancelled: bool,
+    /// It ended; its outputs are kept until the effects of that are carried out.
+    pub(super) is_done: bool,
 }
 
 impl Switchboard {
@@ -42,6 +46,8 @@ impl Switchboard {
         if unsynced {
             self.stored("syncing notes", |board| board.store.flush());
         }
+        // Outputs that dispatch did not ask to store, because nobody waits for them any more.
+        self.runs.retain(|_, run| !run.is_done);
     }
 
     fn carry(&mut self, effect: Effect) {
@@ -72,9 +78,13 @@ impl Switchboard {
             } => {
                 let places = self.jobs.places(&job, &self.facts);
                 let (blobs, answers) = (self.rooms.blobs.clone(), self.rooms.answers.clone());
-                tokio::spawn(errand::collect(
-                    blobs, call, worker, outputs, places, answers,
-                ));
+                let lost = Answer::Collected {
+                    call,
+                    result: Err(OutputsFault::Unreachable),
+                };
+                let back = answers.clone();
+                let errand = errand::collect(blobs, call, worker, outputs, places, answers);
+                errand::send_out(&back, lost, errand);
             }
             Effect::Progressed {
                 job,
@@ -180,9 +190,23 @@ impl Switchboard {
             });
         }
         let (blobs, answers) = (self.rooms.blobs.clone(), self.rooms.answers.clone());
-        let task = tokio::spawn(errand::fetch_cards(blobs, call, sources, answers));
-        self.fetches
-            .insert(call, (cards.first().copied(), task.abort_handle()));
+        let Some(first) = cards.first().copied() else {
+            return self.dispatch(Event::CardsReady {
+                call,
+                bytes_from: std::collections::BTreeMap::new(),
+                took: hearth_protocol::unit::Millis::ZERO,
+            });
+        };
+        let cause = "the fetch ended in a fault of the node".into();
+        let lost = Answer::CardsFailed {
+            call,
+            card: first,
+            cause,
+        };
+        let back = answers.clone();
+        let errand = errand::fetch_cards(blobs, call, sources, answers);
+        let task = errand::send_out(&back, lost, errand);
+        self.fetches.insert(call, (Some(first), task));
     }
 
     fn stop_fetch(&mut self, call: CallId) {
@@ -191,6 +215,7 @@ impl Switchboard {
         };
         task.abort();
         if let Some(card) = card {
+            self.transfers.remove(&card);
             self.dispatch(Event::CardsFailed {
                 call,
                 card,
@@ -206,22 +231,30 @@ impl Switchboard {
             .map(|run| run.outputs)
             .unwrap_or_default();
         let (blobs, answers) = (self.rooms.blobs.clone(), self.rooms.answers.clone());
+        let lost = Answer::Stored {
+            call,
+            result: Err(StoreFault::Failed),
+        };
         match recipient {
             Recipient::Own => {
                 let places = self.jobs.places(&job, &self.facts);
-                tokio::spawn(errand::save_own(call, outputs, places, answers));
+                let errand = errand::save_own(call, outputs, places, answers.clone());
+                errand::send_out(&answers, lost, errand);
             }
             Recipient::Peer { requester, order } => {
                 self.storing.insert(call, order);
-                tokio::spawn(errand::keep_for_peer(
-                    blobs, call, requester, outputs, answers,
-                ));
+                let errand =
+                    errand::keep_for_peer(blobs, call, requester, outputs, answers.clone());
+                errand::send_out(&answers, lost, errand);
             }
         }
     }
 
     fn drop_outputs(&mut self, order: hearth_protocol::id::EntryHash) {
-        for hash in self.outputs.remove(&order).unwrap_or_default() {
+        let dropped = self.outputs.remove(&order).unwrap_or_default();
+        // Equal specs give equal bytes: another order may still wait for the same blob.
+        let awaited: BTreeSet<BlobHash> = self.outputs.values().flatten().copied().collect();
+        for hash in dropped.into_iter().filter(|hash| !awaited.contains(hash)) {
             let blobs = self.rooms.blobs.clone();
             tokio::spawn(async move {
                 if let Err(error) = blobs.drop_job(hash).await {
@@ -289,6 +322,9 @@ impl Switchboard {
         total: hearth_protocol::unit::ByteCount,
         from: Vec<NodeId>,
     ) {
+        if call.is_some_and(|call| !self.fetches.contains_key(&call)) {
+            return;
+        }
         let title = self
             .shelf
             .card(&card)

@@ -1,5 +1,7 @@
 //! Founding, entering and leaving a commons while the node runs.
 
+use std::time::Duration;
+
 use hearth_ledger::Ledger;
 use hearth_protocol::charter::{Admission, Caps, Charter, Invite, PriceTable, Windows};
 use hearth_protocol::control::{CommonsReply, Problem, ProblemKind, Reply};
@@ -9,12 +11,16 @@ use hearth_protocol::limits;
 use hearth_protocol::sign::Signed;
 use hearth_protocol::ticket::{InviteSecret, MemberAddrs, Ticket, TicketInvite};
 use hearth_protocol::unit::{Millikudos, Millis};
+use hearth_protocol::wire::{DoorReply, Message};
 use tokio::sync::mpsc;
 
 use super::Switchboard;
 use super::ask::JoinPaper;
 use crate::clock::now;
 use crate::network::{self, NetworkConfig, NetworkEvent};
+
+/// How long the network may take to say where it listens.
+const LISTEN_MAX: Duration = Duration::from_secs(5);
 
 /// What a founder says.
 pub(super) struct Founding {
@@ -57,6 +63,14 @@ impl Switchboard {
             rules: founding.rules,
         };
         let charter = Signed::sign(charter, &self.facts.key);
+        let shown = DoorReply::Charter(Box::new(charter.clone())).to_bytes();
+        DoorReply::from_bytes(&shown).map_err(|error| {
+            Problem::new(
+                ProblemKind::Usage,
+                "purpose and rules are too long to be shown at the door",
+            )
+            .because(&error)
+        })?;
         self.open_ledger(charter, None, Vec::new())?;
         self.go_on(&[], events).await?;
         Ok(Reply::Commons(Box::new(self.commons_reply()?)))
@@ -100,9 +114,16 @@ impl Switchboard {
         let dir = self.facts.home.ledger_dir().join(value.id().to_string());
         let mut ledger = Ledger::open(&dir, value, self.facts.key.clone())
             .map_err(|error| failed("the ledger could not be opened", &error))?;
+        self.fresh = ledger.book().head(&self.me).is_none();
         ledger
             .receive(past, now())
             .map_err(|error| failed("this key's own past could not be kept", &error))?;
+        if ledger.book().head(&self.me).is_some() && !ledger.book().is_member(&self.me) {
+            let what = "this key left this commons for good";
+            return Err(
+                Problem::new(ProblemKind::Failed, what).hint("another home has another key")
+            );
+        }
         let entry = match ledger
             .book()
             .suffix(&self.me, hearth_protocol::unit::Seq::FIRST, 1)
@@ -125,6 +146,10 @@ impl Switchboard {
             return;
         };
         self.ledger = None;
+        if !self.fresh {
+            // What this key wrote before stays: it may be all there is of it.
+            return;
+        }
         let dir = self
             .facts
             .home
@@ -135,8 +160,21 @@ impl Switchboard {
         }
     }
 
-    /// Starts the network of the commons whose ledger is open.
+    /// Starts the network of the commons whose ledger is open; if that fails, the node is in none.
     pub(super) async fn go_on(
+        &mut self,
+        members: &[MemberAddrs],
+        events: mpsc::Sender<NetworkEvent>,
+    ) -> Result<(), Problem> {
+        let result = self.start_network(members, events).await;
+        if result.is_err() {
+            self.charter = None;
+            self.ledger = None;
+        }
+        result
+    }
+
+    async fn start_network(
         &mut self,
         members: &[MemberAddrs],
         events: mpsc::Sender<NetworkEvent>,
@@ -145,9 +183,6 @@ impl Switchboard {
             return Ok(());
         };
         let commons = charter.trusted().id();
-        self.store
-            .set_charter(Some(&charter))
-            .map_err(|error| failed("the commons could not be remembered", &error))?;
         let config = NetworkConfig {
             seed: self.facts.key.seed(),
             commons,
@@ -159,7 +194,12 @@ impl Switchboard {
         };
         let network = network::start(config, events)
             .map_err(|error| failed("the network could not be started", &error))?;
-        let listening = network.listening().await;
+        let listening = tokio::time::timeout(LISTEN_MAX, network.listening())
+            .await
+            .unwrap_or_default();
+        self.store
+            .set_charter(Some(&charter))
+            .map_err(|error| failed("the commons could not be remembered", &error))?;
         self.rooms.network = Some(network);
         self.rooms.blobs.serve(commons);
         self.pulse.listening.network = listening.into_iter().take(limits::ADDRS_MAX).collect();

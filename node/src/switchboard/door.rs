@@ -88,10 +88,15 @@ impl Switchboard {
             .since(header.time)
             .get()
             .max(header.time.since(now()).get());
-        if Millis::new(apart) > skew {
+        // A member that comes back shows the entry it joined with long ago.
+        let is_known = ledger.book().contains(&header.hash());
+        if !is_known && Millis::new(apart) > skew {
             return Err(DoorRefusal::ClockSkew);
         }
-        if ledger.book().members().len() >= limits::MEMBERS_MAX {
+        if is_known && !ledger.book().is_member(&peer) {
+            return Err(DoorRefusal::Left);
+        }
+        if !is_known && ledger.book().members().len() >= limits::MEMBERS_MAX {
             return Err(DoorRefusal::Full);
         }
         // Looked at first, so that a stranger whose join has no effect costs no disk.

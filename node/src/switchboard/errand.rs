@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hearth_dispatch::{CallId, OutputsFault, StoreFault};
 use hearth_protocol::card::{Card, CardFile, CardKind};
@@ -15,8 +15,12 @@ use hearth_protocol::job::OutputRef;
 use hearth_protocol::limits;
 use hearth_protocol::unit::{ByteCount, Millis};
 use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
 
-use crate::blobs::{Blobs, FetchError, Presence};
+use crate::blobs::{Blobs, FetchError, Presence, ProviderError};
+
+/// A worker that drips is asked again later.
+const COLLECT_MAX: Duration = Duration::from_secs(120);
 
 /// What an errand found.
 #[derive(Debug)]
@@ -258,6 +262,47 @@ fn metadata_hash(card: &Card) -> String {
     }
 }
 
+/// Says whose fault it is that an output did not come.
+fn fault(error: &FetchError) -> OutputsFault {
+    match error {
+        FetchError::TooLarge { .. } | FetchError::WrongSize { .. } => OutputsFault::Corrupt,
+        FetchError::Provider { cause, .. } => match cause {
+            ProviderError::BadData => OutputsFault::Corrupt,
+            ProviderError::Refused | ProviderError::NotHeld | ProviderError::Withdrew => {
+                OutputsFault::Missing
+            }
+            ProviderError::BadId
+            | ProviderError::Unreachable
+            | ProviderError::Busy
+            | ProviderError::Incomplete
+            | ProviderError::Lost
+            | ProviderError::SizeMismatch { .. }
+            | ProviderError::Stalled { .. } => OutputsFault::Unreachable,
+        },
+        FetchError::DiskFull { .. } | FetchError::Store(_) => OutputsFault::OwnDisk,
+        FetchError::NoCommons | FetchError::NoProviders(_) | FetchError::AllFailed { .. } => {
+            OutputsFault::Unreachable
+        }
+    }
+}
+
+/// Sends an errand out; one that ends in a bug still answers, so that no call is left open.
+pub(super) fn send_out(
+    answers: &Answers,
+    on_fault: Answer,
+    errand: impl Future<Output = ()> + Send + 'static,
+) -> AbortHandle {
+    let task = tokio::spawn(errand);
+    let handle = task.abort_handle();
+    let answers = answers.clone();
+    tokio::spawn(async move {
+        if task.await.is_err_and(|error| error.is_panic()) {
+            tell(&answers, on_fault).await;
+        }
+    });
+    handle
+}
+
 /// Gets a job's outputs from its worker and saves them.
 pub(crate) async fn collect(
     blobs: Blobs,
@@ -269,28 +314,25 @@ pub(crate) async fn collect(
 ) {
     let result = async {
         for output in &outputs {
+            let Some(path) = places.path(&output.name) else {
+                continue;
+            };
             let size = output.size.get().min(limits::OUTPUT_LEN_MAX);
-            let bytes = blobs
-                .fetch_job(output.blob, size, worker)
-                .await
-                .map_err(|error| {
-                    tracing::info!(
-                        worker = worker.short(),
-                        error = causes(&error),
-                        "an output did not come"
-                    );
-                    OutputsFault::Unreachable
-                })?;
-            if BlobHash::of(&bytes) != output.blob || bytes.len() as u64 != output.size.get() {
+            let fetched = blobs.fetch_job(output.blob, size, worker).await;
+            let bytes = fetched.map_err(|error| {
+                let cause = causes(&error);
+                tracing::info!(worker = worker.short(), cause, "an output did not come");
+                fault(&error)
+            })?;
+            if bytes.len() as u64 != output.size.get() {
                 return Err(OutputsFault::Corrupt);
             }
-            if let Some(path) = places.path(&output.name) {
-                save(path, bytes).await.map_err(|_| OutputsFault::OwnDisk)?;
-            }
+            save(path, bytes).await.map_err(|_| OutputsFault::OwnDisk)?;
         }
         Ok(())
     };
-    let result = result.await;
+    let result = tokio::time::timeout(COLLECT_MAX, result);
+    let result = result.await.unwrap_or(Err(OutputsFault::Unreachable));
     tell(&answers, Answer::Collected { call, result }).await;
 }
 

@@ -88,6 +88,10 @@ impl Switchboard {
         if self.peers.connect(peer, addr.clone()) {
             tracing::info!(peer = self.peers.name(&peer), addr, "connected");
             self.greet(peer);
+            if self.peers.connected().count() == 1 {
+                // Until now nobody heard where this node is.
+                self.advertise_soon();
+            }
             self.dispatch(Event::PeerConnected { peer });
             self.notice(Notice::Changed);
         }

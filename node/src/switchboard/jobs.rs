@@ -8,7 +8,7 @@ use hearth_protocol::control::{ImageReport, JobReport};
 use hearth_protocol::id::{BlobHash, EntryHash, JobId};
 use hearth_protocol::job::{Phase, Preview};
 use hearth_protocol::limits;
-use hearth_protocol::snapshot::{JobSide, JobView, Notice};
+use hearth_protocol::snapshot::{JobView, Notice};
 use serde::{Deserialize, Serialize};
 
 use super::errand::Places;
@@ -210,8 +210,7 @@ impl Switchboard {
         if let Some(over) = self.jobs.over(&id) {
             return Some(over.view.clone());
         }
-        let own = |view: &JobView| view.job == id && view.side == JobSide::Requester;
-        let mut view = self.dispatcher.job_views(now()).into_iter().find(own)?;
+        let mut view = self.dispatcher.job_view(&id, now())?;
         let wishes = self.jobs.wishes.get(&id).cloned().unwrap_or_default();
         view.size = wishes.size;
         view.steps = wishes.sampling;

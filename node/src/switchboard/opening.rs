@@ -104,6 +104,7 @@ impl Switchboard {
             outputs: BTreeMap::new(),
             rooms,
             outbox: Vec::new(),
+            fresh: false,
             pulse,
         };
         board.check_shelf().await;

@@ -14,6 +14,9 @@ use hearth_protocol::unit::ByteCount;
 use super::peers::plain;
 use crate::store::ShelfNote;
 
+/// Places on the shelf that cards of others never take.
+const OWN_KEPT: usize = 200;
+
 /// Whether a card is meant.
 type Test<'a> = &'a dyn Fn(&CardId, &Card) -> bool;
 
@@ -62,6 +65,12 @@ impl Shelf {
             return false;
         }
         self.cards.insert(card.trusted().id(), card).is_none()
+    }
+
+    /// Returns whether one more card fits; a few places are kept for one's own.
+    pub(crate) fn has_room(&self, is_own: bool) -> bool {
+        let kept = if is_own { 0 } else { OWN_KEPT };
+        self.cards.len() + kept < limits::CARD_IDS_MAX
     }
 
     /// Returns a card.

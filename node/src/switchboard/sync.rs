@@ -14,6 +14,12 @@ use crate::clock::now;
 use crate::network::{Channel, NetworkCommand, Topic};
 use crate::store::Table;
 
+/// What a header and its signature take beside the body, rounded up.
+const HEADER_LEN: usize = 320;
+/// Frames of cards sent for one request: half of what a channel queues.
+const CARD_PAGES: usize = 32;
+/// Bytes of entries in one page: it fits a frame with room to spare.
+const PAGE_LEN: usize = 200 * 1024;
 /// Entries younger than this are passed on when they come by sync: older ones are history that
 /// others have, and a newcomer must not gossip it all again.
 const FRESH: Millis = Millis::from_secs(300);
@@ -51,7 +57,12 @@ impl Switchboard {
         };
         self.send_sync(peer, &hello);
         self.send_heads(peer, false);
-        let ids: Vec<CardId> = self.shelf.cards().map(|(id, _)| *id).collect();
+        self.send_cards_known(peer);
+    }
+
+    fn send_cards_known(&self, peer: NodeId) {
+        let known = self.shelf.cards().map(|(id, _)| *id);
+        let ids: Vec<CardId> = known.take(limits::CARD_IDS_MAX).collect();
         if !ids.is_empty() {
             self.send_sync(peer, &SyncMessage::CardsKnown { ids });
         }
@@ -68,6 +79,7 @@ impl Switchboard {
         };
         if let Some(peer) = connected.get(usize::try_from(turn).unwrap_or(0)) {
             self.send_heads(*peer, false);
+            self.send_cards_known(*peer);
         }
         let Some(ledger) = self.ledger.as_mut() else {
             return;
@@ -125,9 +137,15 @@ impl Switchboard {
 
     fn send_suffix(&self, peer: NodeId, author: &NodeId, from: Seq) {
         let Some(ledger) = &self.ledger else { return };
-        let entries = ledger
+        let mut entries = ledger
             .book()
             .suffix(author, from, limits::ENTRIES_PER_MESSAGE_MAX);
+        let mut len = 0;
+        // A page that is cut short is asked for again from where it ends.
+        entries.retain(|entry| {
+            len += entry.body.len() + HEADER_LEN;
+            len <= PAGE_LEN
+        });
         if !entries.is_empty() {
             self.send_sync(peer, &SyncMessage::Entries { entries });
         }
@@ -141,7 +159,11 @@ impl Switchboard {
         let Some(ledger) = self.ledger.as_mut() else {
             return true;
         };
-        let full = entries.len() == limits::ENTRIES_PER_MESSAGE_MAX;
+        let length: usize = entries
+            .iter()
+            .map(|entry| entry.body.len() + HEADER_LEN)
+            .sum();
+        let full = entries.len() == limits::ENTRIES_PER_MESSAGE_MAX || length > PAGE_LEN / 2;
         let last = entries.last().map(|entry| *entry.header.trusted());
         let received = match ledger.receive(entries, now()) {
             Ok(received) => received,
@@ -165,6 +187,8 @@ impl Switchboard {
                     let from = have.and_then(Seq::next).unwrap_or(Seq::FIRST);
                     self.send_sync(peer, &SyncMessage::Want { author, from });
                 }
+                // No fault of who relays it: there is no room here, now.
+                Insertion::Invalid(rejection) if rejection.is_temporary() => {}
                 Insertion::Invalid(rejection) => {
                     valid = false;
                     self.drop_message(Some(&peer), "entry", &rejection);
@@ -242,7 +266,8 @@ impl Switchboard {
             .iter()
             .filter_map(|id| self.shelf.card(id).cloned())
             .collect();
-        for page in cards.chunks(limits::CARDS_PER_MESSAGE_MAX) {
+        // The rest is asked for again with the next comparison.
+        for page in cards.chunks(limits::CARDS_PER_MESSAGE_MAX).take(CARD_PAGES) {
             self.send_sync(
                 peer,
                 &SyncMessage::Cards {
@@ -260,6 +285,18 @@ impl Switchboard {
         }
         let id = card.trusted().id();
         if self.shelf.card(&id).is_some() {
+            return false;
+        }
+        let publisher = card.trusted().publisher;
+        let is_member = self
+            .ledger
+            .as_ref()
+            .is_some_and(|ledger| ledger.book().is_member(&publisher));
+        if publisher != self.me && !is_member {
+            return false;
+        }
+        if !self.shelf.has_room(publisher == self.me) {
+            self.drop_message(peer, "card", &"there is no room for more cards");
             return false;
         }
         if let Err(error) = self.store.put(Table::Cards, id.as_bytes(), &card) {

@@ -9,7 +9,7 @@ use hearth_protocol::job::{JobSpec, Timings};
 use super::Run;
 use crate::engine::EngineReport;
 use crate::switchboard::Switchboard;
-use crate::switchboard::errand;
+use crate::switchboard::errand::{self, Answer};
 
 impl Switchboard {
     pub(in crate::switchboard) fn run_engine(&mut self, call: CallId, spec: Box<JobSpec>) {
@@ -25,6 +25,7 @@ impl Switchboard {
                 spec: Some(spec),
                 outputs: Vec::new(),
                 cancelled: false,
+                is_done: false,
             },
         );
         if !whole {
@@ -35,7 +36,13 @@ impl Switchboard {
             );
         }
         let (blobs, answers) = (self.rooms.blobs.clone(), self.rooms.answers.clone());
-        tokio::spawn(errand::assets(blobs, call, cards, answers));
+        let fault = "looking for the files ended in a fault of the node";
+        let lost = Answer::Assets {
+            call,
+            assets: Err(fault.into()),
+        };
+        let errand = errand::assets(blobs, call, cards, answers.clone());
+        errand::send_out(&answers, lost, errand);
     }
 
     pub(in crate::switchboard) fn start_engine(
@@ -126,6 +133,7 @@ impl Switchboard {
                 };
                 if let Some(run) = self.runs.get_mut(&call) {
                     run.outputs = outputs;
+                    run.is_done = true;
                 }
                 let energy = self.energy(&timings);
                 self.pulse.energy_mj = self.pulse.energy_mj.saturating_add(energy.millijoules);
@@ -151,6 +159,7 @@ impl Switchboard {
                 };
                 self.engine_failed(call, evaluations, end);
             }
+            EngineReport::Unloaded => self.dispatch(Event::EngineUnloaded),
             EngineReport::Died { run, how } => {
                 tracing::warn!(how, "the engine process died during a job");
                 if let Some(call) = call_of(self, run) {

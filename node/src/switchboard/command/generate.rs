@@ -67,7 +67,7 @@ impl Switchboard {
         let checkpoint = self.checkpoint(request.model.as_deref())?;
         let mut loras = Vec::new();
         for ask in &request.loras {
-            let card = self.model(&ask.model)?;
+            let card = self.model_of_kind(&ask.model, CardKind::Lora)?;
             loras.push(LoraUse {
                 card,
                 unet: ask.weight,
@@ -104,9 +104,24 @@ impl Switchboard {
         Ok(specs)
     }
 
+    fn model_of_kind(&self, name: &str, kind: CardKind) -> Result<CardId, Problem> {
+        let id = self.model(name)?;
+        match self.shelf.card(&id).map(|card| card.trusted().kind) {
+            Some(found) if found != kind => {
+                let (found, flag) = match found {
+                    CardKind::Checkpoint => ("a checkpoint", "--model"),
+                    CardKind::Lora => ("a LoRA", "--lora"),
+                };
+                Err(usage(format!("'{}' is {found}", self.title(&id)))
+                    .hint(format!("name it with {flag}")))
+            }
+            Some(_) | None => Ok(id),
+        }
+    }
+
     fn checkpoint(&self, name: Option<&str>) -> Result<CardId, Problem> {
         if let Some(name) = name {
-            return self.model(name);
+            return self.model_of_kind(name, CardKind::Checkpoint);
         }
         let checkpoint =
             |(id, card): (&CardId, &Card)| (card.kind == CardKind::Checkpoint).then_some(*id);

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use hearth_protocol::card::Card;
 use hearth_protocol::control::{Problem, Reply};
 use hearth_protocol::id::CardId;
 use hearth_protocol::sign::Signed;
 use hearth_protocol::snapshot::CardView;
 use hearth_protocol::wire::Message;
 
-use super::{done, refused};
+use super::{done, refused, usage};
 use crate::clock::now;
 use crate::network::Topic;
 use crate::store::ShelfNote;
@@ -112,6 +113,9 @@ impl Switchboard {
             let card = Signed::sign(card, &self.facts.key);
             let id = card.trusted().id();
             let bytes = card.to_bytes();
+            Signed::<Card>::from_bytes(&bytes).map_err(|error| {
+                usage("the card is too long for others to take").because(&error)
+            })?;
             if !self.on_card(None, card) {
                 return Err(refused("the card could not be kept")
                     .hint("see the log: 'hearth paths' says where"));
