@@ -507,3 +507,43 @@ fn access_does_not_show_its_token() {
     };
     assert!(!format!("{access:?}").contains("horse"));
 }
+
+/// A node whose commands take a while and are counted when they are done.
+struct Slow(Arc<std::sync::atomic::AtomicU32>);
+
+impl Control for Slow {
+    fn execute(&self, _command: Command) -> BoxFuture<'static, Result<Reply, Problem>> {
+        let done = Arc::clone(&self.0);
+        Box::pin(async move {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            done.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            Ok(Reply::Done {
+                what: "done".into(),
+            })
+        })
+    }
+
+    fn snapshot(&self) -> BoxFuture<'static, Option<Arc<Snapshot>>> {
+        Box::pin(std::future::ready(None))
+    }
+
+    fn notices(&self) -> broadcast::Receiver<Notice> {
+        broadcast::channel(1).1
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_command_is_done_even_when_whoever_asked_hangs_up() {
+    // C4
+    let done = Arc::new(std::sync::atomic::AtomicU32::new(0));
+    let access = Access {
+        token: TOKEN.into(),
+        addr: HOST.parse().unwrap(),
+    };
+    let router = router(Arc::new(Slow(Arc::clone(&done))), access);
+    let asked = router.oneshot(command("\"worker_pause\""));
+    let hung_up = timeout(Duration::from_millis(10), asked).await;
+    assert!(hung_up.is_err(), "nobody waits for the answer");
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(done.load(std::sync::atomic::Ordering::SeqCst), 1);
+}

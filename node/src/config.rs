@@ -374,6 +374,7 @@ mod tests {
 
     #[test]
     fn flags_win_over_environment_over_file() {
+        // C13
         let file = "nickname = 'file'\n[worker]\nsteps_max = 9\nthreads = 3\n";
         let env = [
             ("HEARTH_NICKNAME", "env"),
@@ -397,6 +398,7 @@ mod tests {
 
     #[test]
     fn unknown_key_is_an_error_with_a_suggestion() {
+        // C13
         let check = |file: &str, expected: &str| {
             assert_eq!(merge(file, &[], &[]).unwrap_err(), expected);
         };
@@ -416,6 +418,7 @@ mod tests {
 
     #[test]
     fn bad_values_say_what_was_expected() {
+        // C3
         let check = |file: &str, expected: &str| {
             assert_eq!(merge(file, &[], &[]).unwrap_err(), expected);
         };

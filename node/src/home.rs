@@ -302,6 +302,7 @@ mod tests {
 
     #[test]
     fn second_lock_on_a_home_names_the_holder() {
+        // C12
         let dir = tempfile::tempdir().unwrap();
         let home = Home::at(dir.path());
         let held = HomeLock::acquire(&home).unwrap();

@@ -10,6 +10,7 @@ use crate::patience::{SOON, heavy};
 use crate::weights;
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a flat table of commands")]
 fn every_command_prints_one_json_object_with_its_schema() {
     let _turn = heavy();
     let mut commons = Commons::of(&[("ada", &[]), ("bob", ASKS)]);
@@ -104,6 +105,7 @@ fn exit_codes_mean_what_the_table_says() {
     at(&["model", "lits"]).fails(2, &["tip: a similar subcommand exists: 'list'"]);
     at(&["--set", "worker.watts=3", "up"]).fails(2, &["did you mean 'worker.rated_watts'?"]);
     at(&["--set", "control.listen=0.0.0.0:1", "up"]).fails(2, &["expected a loopback address"]);
+    fs::create_dir(&home).unwrap();
     fs::write(Path::new(&home).join("config.toml"), "xyzzy = 3").unwrap();
     at(&["config", "show"]).fails(2, &["unknown key 'xyzzy'"]);
     fs::write(Path::new(&home).join("identity.key"), "nonsense").unwrap();

@@ -39,7 +39,7 @@ impl Commons {
         dir.disable_cleanup(std::env::var_os("IT_KEEP").is_some());
         let start = |(name, settings): &Part<'_>| Node::start(dir.path(), name, settings);
         let nodes: Vec<Node> = parts.iter().map(start).collect();
-        let mut commons = Self { nodes, dir };
+        let commons = Self { nodes, dir };
         let founder = &commons.nodes[0];
         founder.json(&["commons", "create", "Story", "--member-line", line]);
         let uses = parts.len().to_string();
@@ -76,7 +76,7 @@ impl Commons {
     }
 
     /// Waits until everybody is connected to everybody and has said what it can do.
-    pub(crate) fn meet(&mut self) {
+    pub(crate) fn meet(&self) {
         let all = self.nodes.len();
         for node in &self.nodes {
             eventually(

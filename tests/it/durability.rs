@@ -257,12 +257,13 @@ fn is_known(founder: &Node, node: &Node) {
 #[test]
 fn a_backup_put_back_is_the_one_thing_that_forks_a_chain() {
     let mut commons = Commons::of(&[("watcher", ASKS), ("ada", ASKS)]);
+    let watcher = commons.node("watcher").id().to_string();
     let ada = commons.node_mut("ada");
     ada.stop();
     let backup = ada.home().with_file_name("backup");
     copy(ada.home(), &backup);
     ada.up();
-    ada.json(&["ledger", "give", "watcher", "0.002", "--yes"]);
+    ada.json(&["ledger", "give", &watcher, "0.002", "--yes"]);
     commons.meet();
     eventually("the watcher has it", SOON, || {
         let (watcher, ada) = (commons.node("watcher"), commons.node("ada"));
@@ -274,9 +275,8 @@ fn a_backup_put_back_is_the_one_thing_that_forks_a_chain() {
     copy(&backup, &home);
     commons.node_mut("ada").up();
     // Before it meets anybody it writes at a place it wrote before.
-    commons
-        .node("ada")
-        .json(&["ledger", "give", "watcher", "0.001", "--yes"]);
+    let give = ["ledger", "give", &watcher, "0.001", "--yes"];
+    commons.node("ada").json(&give);
     eventually(
         "the watcher saw the fork, or ada learned of her longer chain first",
         LATER,

@@ -55,7 +55,8 @@ fn own_chain(node: &Node) -> u64 {
 fn an_entry_that_finds_no_room_fails_alone_and_nothing_acknowledged_is_lost() {
     let mut commons = two();
     let full = commons.node("full");
-    let give = ["--json", "ledger", "give", "friend", "0.001", "--yes"];
+    let friend = commons.node("friend").id().to_string();
+    let give = ["--json", "ledger", "give", &friend, "0.001", "--yes"];
     let mut acknowledged = Vec::new();
     for _ in 0..3 {
         acknowledged.push(full.run(&give).json()["entry"].clone());

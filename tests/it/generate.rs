@@ -24,19 +24,19 @@ pub(crate) fn small(node: &Node, out: &Path, more: &[&str]) -> Value {
 
 /// Returns the PNG's text chunk `parameters` and its size in pixels.
 fn read_png(path: &Path) -> (String, (u32, u32)) {
-    let bytes = fs::read(path).unwrap();
+    let bytes = fs::read(path).expect("the picture was saved");
     let mut rest = bytes.strip_prefix(b"\x89PNG\r\n\x1a\n").expect("a PNG");
     let (mut text, mut size) = (String::new(), (0, 0));
-    let number = |bytes: &[u8]| u32::from_be_bytes(bytes[..4].try_into().unwrap());
+    let number = |bytes: &[u8]| u32::from_be_bytes(bytes[..4].try_into().expect("four bytes"));
     while !rest.is_empty() {
-        let len = usize::try_from(number(rest)).unwrap();
+        let len = usize::try_from(number(rest)).expect("a small chunk");
         let (kind, data) = (&rest[4..8], &rest[8..8 + len]);
         if kind == b"IHDR" {
             size = (number(data), number(&data[4..]));
         }
         if let Some(data) = data.strip_prefix(b"parameters\0") {
             let data = data.strip_prefix(b"\0\0\0\0").unwrap_or(data);
-            text = String::from_utf8(data.to_vec()).unwrap();
+            text = String::from_utf8(data.to_vec()).expect("metadata is text");
         }
         rest = &rest[12 + len..];
     }
@@ -229,7 +229,7 @@ fn a_job_nobody_can_do_says_why_within_two_seconds() {
     );
     fails(&commons, 2, &["--size", "65x64"], &["error:", "65"]);
     // The one node that has the files goes away.
-    commons.node_mut("other").kill9();
+    commons.node_mut("other").stop();
     let gone = |note: &str| format!("cause: {note}");
     let away = gone(&format!("member {other} is not connected"));
     fails(
@@ -240,7 +240,10 @@ fn a_job_nobody_can_do_says_why_within_two_seconds() {
     );
     let nobody = gone("no other member is connected, and this node does not have all the cards");
     fails(&commons, 1, &[], &[&nobody, "hint: 'hearth jobs show"]);
-    let obstacle = ["error: nobody could do it now", &nobody];
+    let obstacle = [
+        "error: nobody could do it now",
+        "cause: no connected member takes jobs",
+    ];
     fails(&commons, 1, &["--dry-run", "--model", &card], &obstacle);
 }
 

@@ -76,7 +76,7 @@ fn the_control_api_refuses_strangers_web_pages_and_nonsense() {
     refused(400, "unknown field", &[right], unknown);
     let negative = br#"{"ledger_give":{"peer":"x","amount":-1}}"#;
     refused(400, "the body is not a command", &[right], negative);
-    let large = vec![b' '; 4 << 20];
+    let large = vec![b' '; 64 * 1024 + 1];
     refused(413, "did not arrive whole", &[right], &large);
     assert_eq!(say(&node, "/v1/nothing", &[right], b"").0, 404);
     assert_eq!(say(&node, "/v1/snapshot", &[right], b"").0, 405);

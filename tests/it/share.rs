@@ -93,7 +93,6 @@ fn files_that_are_no_model_are_refused_with_the_reason() {
         path
     };
     let lora = fs::read(weights::lora(dir.path())).unwrap();
-    let (header, data) = weights::split(&lora);
 
     refused(
         &dir.path().join("nothing.safetensors"),
@@ -123,6 +122,26 @@ fn files_that_are_no_model_are_refused_with_the_reason() {
     );
     refused(&write("h.gguf", b"GGUF\x03\0\0\0"), "is GGUF");
 
+    is_empty(&node);
+}
+
+/// Nothing refused leaves a card behind.
+fn is_empty(node: &Node) {
+    let models = node.json(&["model", "list"]);
+    assert_eq!(models["models"], json!([]));
+}
+
+#[test]
+fn tensors_that_are_no_lora_of_this_family_are_refused_with_the_reason() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(dir.path(), "alone", ASKS);
+    let refused = |path: &Path, why: &str| {
+        let path = path.display().to_string();
+        node.run(&["model", "add", &path])
+            .fails(1, &["error: cannot add", why]);
+    };
+    let lora = fs::read(weights::lora(dir.path())).unwrap();
+    let (header, data) = weights::split(&lora);
     let with = |name: &str, change: &dyn Fn(&mut Value)| {
         let mut header = header.clone();
         change(&mut header);
@@ -141,25 +160,20 @@ fn files_that_are_no_model_are_refused_with_the_reason() {
     });
     refused(&overlap, "overlaps another one");
     let strange = with("j.safetensors", &|header| {
-        header[first]["dtype"] = "F7".into()
+        header[first]["dtype"] = "F7".into();
     });
     refused(&strange, "has the unknown element type F7");
-    let other = with("k.safetensors", &|header| {
-        header["__metadata__"]["ss_base_model_version"] = "sdxl_base_v1-0".into();
-        header["__metadata__"]["modelspec.architecture"] =
-            "stable-diffusion-xl-v1-base/lora".into();
-    });
-    refused(&other, "this version runs Stable Diffusion 1");
+    // Names and shapes decide what a LoRA is for, not what its metadata claims.
+    let other = dir.path().join("k.safetensors");
+    let keys = header.to_string().replace("lora_te_", "lora_te2_");
+    weights::join(&other, &serde_json::from_str(&keys).unwrap(), data);
+    let why = "is for Stable Diffusion XL; this version runs Stable Diffusion 1";
+    refused(&other, why);
     let plain = dir.path().join("l.safetensors");
     let tensor = json!({"weight": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}});
     weights::join(&plain, &tensor, &[0; 4]);
     refused(&plain, "holds no LoRA: its first key is weight");
-    assert!(
-        node.json(&["model", "list"])["models"]
-            .as_array()
-            .unwrap()
-            .is_empty()
-    );
+    is_empty(&node);
 }
 
 #[test]
@@ -199,30 +213,24 @@ fn folders_that_are_no_checkpoint_are_refused_with_the_reason() {
     refused(&folder, &["unet"]);
 
     let folder = fresh("pickle");
-    fs::rename(
-        folder.join(unet),
-        folder.join("unet/diffusion_pytorch_model.bin"),
-    )
-    .unwrap();
-    refused(&folder, &["unet"]);
+    let pickle = folder.join("unet/diffusion_pytorch_model.bin");
+    fs::rename(folder.join(unet), &pickle).unwrap();
+    let path = folder.display().to_string();
+    let why = [
+        "diffusion_pytorch_model.bin is a pickle",
+        "convert it to safetensors",
+    ];
+    node.run(&["model", "add", &path]).fails(1, &why);
 
-    let folder = fresh("flux");
-    let path = folder.join("model_index.json");
-    let index = fs::read_to_string(&path).unwrap();
-    fs::write(
-        &path,
-        index.replace("StableDiffusionPipeline", "FluxPipeline"),
-    )
-    .unwrap();
-    refused(&folder, &["FluxPipeline"]);
+    let folder = fresh("larger");
+    let path = folder.join("unet/config.json");
+    let mut config: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    config["addition_embed_type"] = "text_time".into();
+    fs::write(&path, config.to_string()).unwrap();
+    refused(&folder, &["text_time"]);
 
-    refused(dir.path(), &["model_index.json"]);
-    assert!(
-        node.json(&["model", "list"])["models"]
-            .as_array()
-            .unwrap()
-            .is_empty()
-    );
+    refused(dir.path(), &["it should be a diffusers folder with unet"]);
+    is_empty(&node);
 }
 
 #[test]

@@ -1,12 +1,16 @@
 //! A worker dies in the middle of a job: the job goes on elsewhere, and is paid once.
 
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
 use hearth_protocol::id::JobId;
 use hearth_protocol::job::Phase;
 use hearth_protocol::snapshot::JobView;
 
 use crate::commons::{ASKS, Commons, WORKS, count, entries};
 use crate::node::Node;
-use crate::patience::{LATER, eventually, heavy};
+use crate::patience::{LATER, SOON, eventually, heavy};
 
 /// A picture that takes long enough to be interrupted.
 pub(crate) const LONG: &[&str] = &["--size", "256x256", "--steps", "16", "--seed", "5"];
@@ -35,6 +39,18 @@ pub(crate) fn undisputed(node: &Node) -> usize {
         .iter()
         .filter(|entry| entry.kind == "ack" && entry.text.starts_with("disputes"));
     all.iter().filter(|entry| entry.kind == "receipt").count() - disputes.count()
+}
+
+/// Counts the engine processes of a home; they work in a folder of their own.
+fn engines(home: &Path) -> usize {
+    let processes = fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .map_while(Result::ok);
+    let works = |process: &fs::DirEntry| {
+        fs::read_link(process.path().join("cwd")).is_ok_and(|cwd| cwd == home.join("engine"))
+    };
+    processes.filter(works).count()
 }
 
 #[test]
@@ -78,7 +94,32 @@ fn a_job_whose_worker_never_returns_fails_with_a_reason_and_is_not_paid() {
     let view = drawing(commons.node("requester"));
     let first = commons.name_of(view.peer.expect("a worker"));
     commons.node_mut(&first).kill9();
+    let home = commons.node(&first).home().to_owned();
+    eventually("its engine ends as well", SOON, || {
+        (engines(&home) == 0).then_some(())
+    });
     let output = running.finish(LATER);
     output.fails(5, &["error: no picture"]);
     assert_eq!(undisputed(commons.node("requester")), 0, "nothing is paid");
+}
+
+#[test]
+fn a_worker_that_died_unnoticed_is_no_place_for_a_job_and_that_is_said_soon() {
+    let mut commons = Commons::of(&[("requester", ASKS), ("ada", WORKS)]);
+    commons.share_checkpoint("requester");
+    commons.node_mut("ada").kill9();
+    // The connection still looks alive: only the silence after the question tells.
+    let asked = [&["generate", "a kite", "--where", "ada"], LONG].concat();
+    let output = commons.node("requester").run(&asked);
+    output.fails(
+        1,
+        &[
+            "error: no picture came of it",
+            "cause: none of 1 workers answered in time",
+        ],
+    );
+    assert!(
+        output.took < Duration::from_millis(2_500),
+        "it says so soon: {output:?}"
+    );
 }

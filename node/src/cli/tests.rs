@@ -202,6 +202,7 @@ fn report_shows_causes_and_hint_once() {
 
 #[test]
 fn closed_pipe_is_no_failure() {
+    // C7
     let pipe = std::io::Error::from(std::io::ErrorKind::BrokenPipe);
     let report = Report::of(&anyhow::Error::new(pipe).context("cannot write"));
     assert!(report.silent);

@@ -161,6 +161,7 @@ mod tests {
     #[cfg(unix)]
     #[test]
     fn file_of_a_dead_process_counts_as_no_node() {
+        // C1
         let dir = tempfile::tempdir().unwrap();
         let home = Home::at(dir.path());
         home.create().unwrap();

@@ -142,6 +142,7 @@ mod tests {
 
     #[test]
     fn one_picture_has_exactly_the_promised_fields() {
+        // C16
         let (job, report) = (JobId::from_bytes([1; 32]), job_report(4_000));
         let object = object(&[(&job, &report)], false);
         let keys: Vec<_> = object.as_object().unwrap().keys().collect();
