@@ -129,6 +129,7 @@ fn i5_the_codes_of_the_door_are_stable() {
         DoorRefusal::Full,
         DoorRefusal::Storage,
         DoorRefusal::Blocked,
+        DoorRefusal::Left,
     ];
     for (code, refusal) in (0_u8..).zip(refusals) {
         assert_eq!(codec::encode(&refusal), [code], "{refusal:?}");
@@ -138,7 +139,7 @@ fn i5_the_codes_of_the_door_are_stable() {
         );
     }
     assert!(
-        codec::decode::<DoorRefusal>(&[10], 1).is_err(),
+        codec::decode::<DoorRefusal>(&[11], 1).is_err(),
         "a code nobody has"
     );
 }
