@@ -12,6 +12,7 @@ use crate::weights;
 #[test]
 #[expect(clippy::too_many_lines, reason = "a flat table of commands")]
 fn every_command_prints_one_json_object_with_its_schema() {
+    // C8
     let _turn = heavy();
     let mut commons = Commons::of(&[("ada", &[]), ("bob", ASKS)]);
     let card = commons.share_checkpoint("ada");
@@ -187,4 +188,14 @@ fn a_restored_key_is_the_same_member() {
         id
     );
     assert_eq!(fresh.json(&["identity", "show"])["node"], id);
+}
+
+#[test]
+fn without_a_terminal_nothing_is_asked() {
+    // C11
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(dir.path(), "alone", &[]);
+    let lora = weights::lora(dir.path()).display().to_string();
+    node.json(&["model", "add", &lora]);
+    node.run(&["model", "rm", "ember"]).fails(0, &[]);
 }

@@ -273,6 +273,7 @@ fn price_and_credit_are_refused_with_their_own_words() {
 
 #[test]
 fn without_a_daemon_the_command_is_the_node_until_its_entries_are_told() {
+    // C14
     let _turn = heavy();
     let mut commons = Commons::of(&[("worker", WORKS), ("requester", ASKS)]);
     commons.share_checkpoint("worker");

@@ -86,6 +86,7 @@ fn the_job_of_a_killed_worker_is_done_once_after_it_comes_back() {
 
 #[test]
 fn a_job_whose_worker_never_returns_fails_with_a_reason_and_is_not_paid() {
+    // C15
     let _turn = heavy();
     let mut commons = Commons::of(&[("requester", ASKS), ("ada", WORKS), ("bob", WORKS)]);
     commons.share_checkpoint("requester");

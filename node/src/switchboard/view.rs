@@ -158,9 +158,10 @@ impl Switchboard {
         let (own, work): (Vec<JobView>, Vec<JobView>) = shown
             .into_iter()
             .partition(|view| view.side == JobSide::Requester);
+        // A job that has just ended is shown by dispatch until its end is noted here.
         let open = own
             .iter()
-            .filter(|view| !view.over)
+            .filter(|view| self.jobs.over(&view.job).is_none())
             .filter_map(|view| self.own_job_view(view.job));
         let over = self.jobs.all_over().map(|over| over.view.clone());
         let mut views: Vec<JobView> = open.chain(over).chain(work).collect();
