@@ -253,9 +253,9 @@ fn is_known(founder: &Node, node: &Node) {
     );
 }
 
-/// A restored backup forks a chain, and everybody is told; nothing else ever does.
+/// A restored backup writes places anew: others notice, unless it learns of its own chain first.
 #[test]
-fn a_backup_put_back_is_the_one_thing_that_forks_a_chain() {
+fn a_backup_put_back_is_noticed_as_a_fork_or_catches_up() {
     let mut commons = Commons::of(&[("watcher", ASKS), ("ada", ASKS)]);
     let watcher = commons.node("watcher").id().to_string();
     let ada = commons.node_mut("ada");
