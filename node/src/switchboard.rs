@@ -116,7 +116,6 @@ struct Pulse {
     sync_due: Timestamp,
     flush_due: Option<Timestamp>,
     dropped: BTreeMap<String, u64>,
-    uploaded: BTreeMap<NodeId, u64>,
     listening: NodeAddrs,
     energy_mj: u64,
     allowed: BTreeSet<NodeId>,
@@ -213,7 +212,7 @@ impl Switchboard {
         match input {
             Input::Network(event) => self.on_network(event),
             Input::Door(call) => self.on_door(call),
-            Input::Served(served) => self.on_served(served),
+            Input::Served(served) => Self::on_served(served),
             Input::Engine(report) => self.on_engine(report),
             Input::Answer(answer) => self.on_answer(answer),
             Input::Ask(ask) => return self.on_ask(ask, inbox).await,
@@ -269,8 +268,7 @@ impl Switchboard {
         self.dispatcher.handle(now(), event, &lens);
     }
 
-    fn on_served(&mut self, served: Served) {
-        *self.pulse.uploaded.entry(served.peer).or_default() += served.bytes;
+    fn on_served(served: Served) {
         tracing::debug!(
             peer = served.peer.short(),
             blob = served.hash.short(),

@@ -49,7 +49,7 @@ pub(super) enum ModelVerb {
         /// Card id, title, any hash or path
         model: String,
     },
-    /// Let a model go when room is needed
+    /// Keep a model here no longer; files of your own stay
     Unpin {
         /// Card id, title, any hash or path
         model: String,

@@ -17,7 +17,7 @@ use hearth_protocol::unit::{ByteCount, Millis};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
-use crate::blobs::{Blobs, FetchError, Presence, ProviderError};
+use crate::blobs::{Blobs, FetchError, JobBlobError, Presence, ProviderError};
 
 /// A worker that drips is asked again later.
 const COLLECT_MAX: Duration = Duration::from_secs(120);
@@ -354,19 +354,14 @@ pub(crate) async fn keep_for_peer(
             }
             Err(error) => {
                 tracing::warn!(error = causes(&error), "an output could not be kept");
-                let result = Err(StoreFault::Failed);
+                let JobBlobError::Io { source, .. } = &error;
+                let result = Err(store_fault(source));
                 return tell(&answers, Answer::Stored { call, result }).await;
             }
         }
     }
-    tell(
-        &answers,
-        Answer::Stored {
-            call,
-            result: Ok(kept),
-        },
-    )
-    .await;
+    let result = Ok(kept);
+    tell(&answers, Answer::Stored { call, result }).await;
 }
 
 /// Saves a run's outputs for the person of this node.
@@ -388,23 +383,21 @@ pub(crate) async fn save_own(
             continue;
         };
         if let Err(error) = save(path, output.bytes).await {
-            let full = error.kind() == std::io::ErrorKind::StorageFull;
-            let result = Err(if full {
-                StoreFault::DiskFull
-            } else {
-                StoreFault::Failed
-            });
+            let result = Err(store_fault(&error));
             return tell(&answers, Answer::Stored { call, result }).await;
         }
     }
-    tell(
-        &answers,
-        Answer::Stored {
-            call,
-            result: Ok(kept),
-        },
-    )
-    .await;
+    let result = Ok(kept);
+    tell(&answers, Answer::Stored { call, result }).await;
+}
+
+/// Tells a full disk from any other failure of it.
+fn store_fault(error: &std::io::Error) -> StoreFault {
+    if error.kind() == std::io::ErrorKind::StorageFull {
+        StoreFault::DiskFull
+    } else {
+        StoreFault::Failed
+    }
 }
 
 async fn save(path: PathBuf, bytes: Vec<u8>) -> std::io::Result<()> {
