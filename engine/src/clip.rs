@@ -6,11 +6,11 @@
 use candle_core::{Device, Result, Tensor};
 use serde::Deserialize;
 
-use crate::kernels::activation::Activation;
-use crate::kernels::attention::{Mask, attention};
 use crate::layers::{LayerNorm, Linear};
 use crate::load::LoadError;
 use crate::modules::{Bias, Kind, Scope};
+use hearth_kernels::activation::Activation;
+use hearth_kernels::attention::{Mask, attention};
 
 /// What `text_encoder/config.json` says.
 #[derive(Clone, Debug, Deserialize)]

@@ -2,11 +2,11 @@
 
 use candle_core::{Result, Tensor};
 
-use crate::kernels::conv::{Geometry, conv2d};
-use crate::kernels::linear::{self, Out};
-use crate::kernels::norm::{self, Then};
 use crate::load::LoadError;
 use crate::modules::{Bias, Kind, Scope};
+use hearth_kernels::conv::{Geometry, conv2d};
+use hearth_kernels::linear::{self, Out};
+use hearth_kernels::norm::{self, Then};
 
 /// `x * weight^T + bias` over tokens.
 #[derive(Debug)]

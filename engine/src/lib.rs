@@ -7,7 +7,6 @@ mod clip;
 mod folder;
 mod hashes;
 mod inspect;
-mod kernels;
 mod layers;
 mod load;
 mod lora;

@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use crate::kernels::matmul::{Mat, MatMut, Onto, Threads, matmul};
 use crate::modules::{AdapterNames, Module, Part};
 use crate::tensor_file::{TensorFile, TensorFileError};
+use hearth_kernels::matmul::{Mat, MatMut, Onto, Threads, matmul};
 pub(crate) use keys::{Base, Role, base, split};
 
 /// Why an adapter cannot be applied to this checkpoint.

@@ -14,11 +14,11 @@ pub(crate) use config::UnetConfig;
 
 use candle_core::{Result, Tensor};
 
-use crate::kernels::conv::Geometry;
 use crate::layers::{Conv, GroupNorm};
 use crate::load::LoadError;
 use crate::modules::Scope;
 use block::{DownBlock, MidBlock, UpBlock};
+use hearth_kernels::conv::Geometry;
 use timestep::TimestepEmbedding;
 
 pub(crate) use resnet::{Resnet, ResnetStyle};

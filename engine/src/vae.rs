@@ -3,12 +3,12 @@
 use candle_core::{Result, Tensor};
 use serde::Deserialize;
 
-use crate::kernels::attention::{Mask, attention};
-use crate::kernels::conv::Geometry;
 use crate::layers::{Conv, GroupNorm, Linear};
 use crate::load::LoadError;
 use crate::modules::Scope;
 use crate::unet::{Resnet, ResnetStyle};
+use hearth_kernels::attention::{Mask, attention};
+use hearth_kernels::conv::Geometry;
 
 /// What `vae/config.json` says.
 #[derive(Clone, Debug, Deserialize)]

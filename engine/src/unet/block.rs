@@ -6,10 +6,10 @@ use super::UnetConfig;
 use super::config::Level;
 use super::resnet::{Resnet, ResnetStyle};
 use super::transformer::Transformer;
-use crate::kernels::conv::Geometry;
 use crate::layers::Conv;
 use crate::load::LoadError;
 use crate::modules::Scope;
+use hearth_kernels::conv::Geometry;
 
 /// A residual block with the transformer behind it, where the level has one.
 #[derive(Debug)]

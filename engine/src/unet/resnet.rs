@@ -2,10 +2,10 @@
 
 use candle_core::{Result, Tensor};
 
-use crate::kernels::conv::Geometry;
 use crate::layers::{Conv, GroupNorm, Linear};
 use crate::load::LoadError;
 use crate::modules::Scope;
+use hearth_kernels::conv::Geometry;
 
 /// Two normalised convolutions around a timestep, beside a shortcut.
 #[derive(Debug)]

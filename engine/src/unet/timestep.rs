@@ -3,10 +3,10 @@
 use candle_core::{Device, Result, Tensor};
 
 use super::UnetConfig;
-use crate::kernels::activation::Activation;
 use crate::layers::Linear;
 use crate::load::LoadError;
 use crate::modules::Scope;
+use hearth_kernels::activation::Activation;
 
 /// Sinusoids of a timestep through two linear layers.
 #[derive(Debug)]

@@ -4,11 +4,11 @@ use candle_core::{Result, Tensor};
 
 use super::UnetConfig;
 use super::config::Level;
-use crate::kernels::activation::geglu;
-use crate::kernels::attention::{Mask, attention};
 use crate::layers::{GroupNorm, LayerNorm, Linear};
 use crate::load::LoadError;
 use crate::modules::Scope;
+use hearth_kernels::activation::geglu;
+use hearth_kernels::attention::{Mask, attention};
 
 /// Normalisation, projection to tokens, transformer blocks, projection back, residual.
 #[derive(Debug)]

@@ -7,13 +7,13 @@
 //! Not here: anything for other devices (a custom operation without a GPU version fails there with
 //! candle's own message), gradients, and half precision: the CPU is no faster with it.
 
-pub(crate) mod activation;
-pub(crate) mod attention;
-pub(crate) mod conv;
-pub(crate) mod float;
-pub(crate) mod linear;
-pub(crate) mod matmul;
-pub(crate) mod norm;
+pub mod activation;
+pub mod attention;
+pub mod conv;
+pub mod float;
+pub mod linear;
+pub mod matmul;
+pub mod norm;
 
 use candle_core::{CpuStorage, Layout, Result, bail};
 

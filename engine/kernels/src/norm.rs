@@ -3,17 +3,17 @@
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
-use super::{contiguous, float};
+use crate::{contiguous, float};
 
 /// What follows a group normalisation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Then {
+pub enum Then {
     Nothing,
     Silu,
 }
 
 /// Returns `x` of `[batch, channels, ...]` normalised over `groups` groups of channels.
-pub(crate) fn group_norm(
+pub fn group_norm(
     x: &Tensor,
     weight: &Tensor,
     bias: &Tensor,
@@ -26,7 +26,7 @@ pub(crate) fn group_norm(
 }
 
 /// Returns `x` with every row of its last dimension normalised.
-pub(crate) fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
+pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
     x.contiguous()?
         .apply_op3_no_bwd(weight, bias, &LayerNorm { eps })
 }

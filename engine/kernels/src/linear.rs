@@ -7,12 +7,12 @@
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
-use super::contiguous;
-use super::matmul::{Mat, MatMut, Onto, Threads, matmul};
+use crate::contiguous;
+use crate::matmul::{Mat, MatMut, Onto, Threads, matmul};
 
 /// How the result is laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Out {
+pub enum Out {
     /// `[batch, tokens, channels]`.
     Tokens,
     /// `[batch, channels, tokens]`.
@@ -21,7 +21,7 @@ pub(crate) enum Out {
 
 /// Returns `x * weight^T + bias` for `x` of `[batch, tokens, in]` with any strides, `weight` of
 /// `[out, in]` and `bias` of `[out]`.
-pub(crate) fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor, out: Out) -> Result<Tensor> {
+pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor, out: Out) -> Result<Tensor> {
     x.apply_op3_no_bwd(weight, bias, &Linear(out))
 }
 

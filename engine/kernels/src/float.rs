@@ -6,7 +6,7 @@
 
 /// Returns e^x. Saturates below -87 and above 88 instead of reaching 0 or infinity.
 #[inline(always)]
-pub(crate) fn exp(x: f32) -> f32 {
+pub fn exp(x: f32) -> f32 {
     // 1.5 * 2^23: adding it leaves the rounded integer in the low bits of the mantissa.
     const ROUND: f32 = 12_582_912.0;
     const LN_2_HIGH: f32 = 0.693_359_4;
@@ -28,7 +28,7 @@ pub(crate) fn exp(x: f32) -> f32 {
 
 /// Returns the error function of x.
 #[inline(always)]
-pub(crate) fn erf(x: f32) -> f32 {
+pub fn erf(x: f32) -> f32 {
     // Rational approximation in x^2; beyond the bound erf rounds to 1.
     let x = x.clamp(-3.832_507, 3.832_507);
     let s = x * x;
@@ -49,19 +49,19 @@ pub(crate) fn erf(x: f32) -> f32 {
 
 /// Returns x times the logistic function of x.
 #[inline(always)]
-pub(crate) fn silu(x: f32) -> f32 {
+pub fn silu(x: f32) -> f32 {
     x / (1.0 + exp(-x))
 }
 
 /// Returns the exact (error function) GELU of x, not its tanh approximation.
 #[inline(always)]
-pub(crate) fn gelu(x: f32) -> f32 {
+pub fn gelu(x: f32) -> f32 {
     0.5 * x * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2))
 }
 
 /// Returns the sigmoid approximation of GELU that CLIP-L was trained with.
 #[inline(always)]
-pub(crate) fn quick_gelu(x: f32) -> f32 {
+pub fn quick_gelu(x: f32) -> f32 {
     x / (1.0 + exp(-1.702 * x))
 }
 

@@ -5,7 +5,7 @@ use gemm::Parallelism;
 
 /// A read-only matrix over a slice, with strides counted in elements.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Mat<'a> {
+pub struct Mat<'a> {
     data: &'a [f32],
     rows: usize,
     cols: usize,
@@ -14,7 +14,7 @@ pub(crate) struct Mat<'a> {
 }
 
 impl<'a> Mat<'a> {
-    pub(crate) fn new(data: &'a [f32], rows: usize, cols: usize, row_stride: usize) -> Self {
+    pub fn new(data: &'a [f32], rows: usize, cols: usize, row_stride: usize) -> Self {
         assert_fits(data.len(), rows, cols, row_stride, 1);
         Self {
             data,
@@ -25,7 +25,7 @@ impl<'a> Mat<'a> {
         }
     }
 
-    pub(crate) fn strided(
+    pub fn strided(
         data: &'a [f32],
         (rows, cols): (usize, usize),
         (row_stride, col_stride): (usize, usize),
@@ -40,7 +40,7 @@ impl<'a> Mat<'a> {
         }
     }
 
-    pub(crate) fn transposed(self) -> Self {
+    pub fn transposed(self) -> Self {
         Self {
             rows: self.cols,
             cols: self.rows,
@@ -53,7 +53,7 @@ impl<'a> Mat<'a> {
 
 /// What a product is written to: rows of consecutive elements, `row_stride` apart.
 #[derive(Debug)]
-pub(crate) struct MatMut<'a> {
+pub struct MatMut<'a> {
     data: &'a mut [f32],
     rows: usize,
     cols: usize,
@@ -61,7 +61,7 @@ pub(crate) struct MatMut<'a> {
 }
 
 impl<'a> MatMut<'a> {
-    pub(crate) fn new(data: &'a mut [f32], rows: usize, cols: usize, row_stride: usize) -> Self {
+    pub fn new(data: &'a mut [f32], rows: usize, cols: usize, row_stride: usize) -> Self {
         assert_fits(data.len(), rows, cols, row_stride, 1);
         assert!(
             rows <= 1 || row_stride >= cols,
@@ -78,14 +78,14 @@ impl<'a> MatMut<'a> {
 
 /// Whether a product replaces its destination or is added to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Onto {
+pub enum Onto {
     Replace,
     Add,
 }
 
 /// Whether a product may use the thread pool; inside a parallel loop it should not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Threads {
+pub enum Threads {
     One,
     All,
 }
@@ -95,7 +95,7 @@ pub(crate) enum Threads {
     unsafe_code,
     reason = "gemm takes raw pointers; bounds are asserted by the constructors"
 )]
-pub(crate) fn matmul(
+pub fn matmul(
     dst: MatMut<'_>,
     onto: Onto,
     lhs: Mat<'_>,

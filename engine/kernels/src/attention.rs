@@ -6,12 +6,12 @@
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
-use super::matmul::{Mat, MatMut, Onto, Threads, matmul};
-use super::{contiguous, float};
+use crate::matmul::{Mat, MatMut, Onto, Threads, matmul};
+use crate::{contiguous, float};
 
 /// Which keys a query may see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mask {
+pub enum Mask {
     /// All of them.
     Nothing,
     /// Those at its own position and before.
@@ -20,13 +20,7 @@ pub(crate) enum Mask {
 
 /// Returns the attention of `[batch, tokens, channels]` queries over keys and values of the same
 /// batch and channels, which are split evenly over `heads`.
-pub(crate) fn attention(
-    q: &Tensor,
-    k: &Tensor,
-    v: &Tensor,
-    heads: usize,
-    mask: Mask,
-) -> Result<Tensor> {
+pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, mask: Mask) -> Result<Tensor> {
     q.apply_op3_no_bwd(k, v, &Attention { heads, mask })
 }
 

@@ -10,38 +10,38 @@ use std::ops::Range;
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
-use super::contiguous;
-use super::matmul::{Mat, MatMut, Onto, Threads, matmul};
+use crate::contiguous;
+use crate::matmul::{Mat, MatMut, Onto, Threads, matmul};
 
 /// Elements of unfolded input worked on at once: 8 MiB.
 const TILE: usize = 2 * 1024 * 1024;
 
 /// How a square kernel moves over its input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Geometry {
+pub struct Geometry {
     /// Distance between taps of neighbouring outputs.
-    pub(crate) stride: usize,
+    pub stride: usize,
     /// Zeros on each side of the input.
-    pub(crate) padding: usize,
+    pub padding: usize,
     /// Height and width the input is stretched to, by nearest neighbour, before the kernel sees it.
-    pub(crate) stretch: Option<(usize, usize)>,
+    pub stretch: Option<(usize, usize)>,
 }
 
 impl Geometry {
     /// A kernel of one pixel.
-    pub(crate) const POINT: Self = Self {
+    pub const POINT: Self = Self {
         stride: 1,
         padding: 0,
         stretch: None,
     };
     /// A kernel of three by three that keeps the size.
-    pub(crate) const SAME: Self = Self {
+    pub const SAME: Self = Self {
         stride: 1,
         padding: 1,
         stretch: None,
     };
     /// A kernel of three by three that halves the size.
-    pub(crate) const HALF: Self = Self {
+    pub const HALF: Self = Self {
         stride: 2,
         padding: 1,
         stretch: None,
@@ -50,12 +50,7 @@ impl Geometry {
 
 /// Returns the convolution of `x` `[batch, in, height, width]` with `weight` `[out, in, k, k]`; `bias`
 /// is `[1, out]`, or `[batch, out]` when each picture has its own.
-pub(crate) fn conv2d(
-    x: &Tensor,
-    weight: &Tensor,
-    bias: &Tensor,
-    geometry: Geometry,
-) -> Result<Tensor> {
+pub fn conv2d(x: &Tensor, weight: &Tensor, bias: &Tensor, geometry: Geometry) -> Result<Tensor> {
     x.contiguous()?
         .apply_op3_no_bwd(weight, bias, &Conv(geometry))
 }

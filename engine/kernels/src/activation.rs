@@ -3,14 +3,14 @@
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
-use super::{contiguous, float};
+use crate::{contiguous, float};
 
 /// Elements a thread takes at once.
 const CHUNK: usize = 16 * 1024;
 
 /// An activation that maps each element on its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Activation {
+pub enum Activation {
     Silu,
     Gelu,
     QuickGelu,
@@ -18,7 +18,7 @@ pub(crate) enum Activation {
 
 impl Activation {
     /// Returns the activation of every element of `x`.
-    pub(crate) fn apply(self, x: &Tensor) -> Result<Tensor> {
+    pub fn apply(self, x: &Tensor) -> Result<Tensor> {
         x.contiguous()?.apply_op1_no_bwd(&self)
     }
 }
@@ -46,7 +46,7 @@ impl CustomOp1 for Activation {
 }
 
 /// Returns the first half of each row times the exact GELU of its second half.
-pub(crate) fn geglu(x: &Tensor) -> Result<Tensor> {
+pub fn geglu(x: &Tensor) -> Result<Tensor> {
     x.contiguous()?.apply_op1_no_bwd(&Geglu)
 }
 
