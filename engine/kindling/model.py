@@ -18,16 +18,16 @@ TEXT_WIDTH = 128
 
 TEXT_CONFIG = {
     "architectures": ["CLIPTextModel"], "model_type": "clip_text_model", "hidden_act": "quick_gelu",
-    "hidden_size": TEXT_WIDTH, "intermediate_size": 256, "num_attention_heads": 4, "num_hidden_layers": 4,
+    "hidden_size": TEXT_WIDTH, "intermediate_size": 512, "num_attention_heads": 4, "num_hidden_layers": 4,
     "max_position_embeddings": TOKENS, "layer_norm_eps": 1e-5, "attention_dropout": 0.0,
     "initializer_factor": 1.0, "initializer_range": 0.02, "projection_dim": TEXT_WIDTH,
 }
 UNET_CONFIG = {
     "_class_name": "UNet2DConditionModel", "sample_size": LATENT, "in_channels": 4, "out_channels": 4,
     "center_input_sample": False, "flip_sin_to_cos": True, "freq_shift": 0, "act_fn": "silu",
-    "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
+    "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"],
     "mid_block_type": "UNetMidBlock2DCrossAttn",
-    "up_block_types": ["CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],
+    "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],
     "block_out_channels": [64, 128, 128], "layers_per_block": 1, "downsample_padding": 1,
     "mid_block_scale_factor": 1, "norm_num_groups": 16, "norm_eps": 1e-5,
     "cross_attention_dim": TEXT_WIDTH, "attention_head_dim": 4, "use_linear_projection": False,

@@ -80,7 +80,7 @@ def load():
         pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
     ])
     t.decoder = decoders.ByteLevel()
-    t.post_processor = processors.RobertaProcessing(sep=(EOS, vocab[EOS]), cls=(BOS, vocab[BOS]), add_prefix_space=False, trim_offsets=False)
+    t.post_processor = processors.TemplateProcessing(single=f"{BOS} $A {EOS}", special_tokens=[(BOS, vocab[BOS]), (EOS, vocab[EOS])])
     t.enable_truncation(77)
     t.enable_padding(pad_id=vocab[EOS], pad_token=EOS, length=77)
     return t
