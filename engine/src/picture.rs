@@ -123,6 +123,7 @@ fn quote(value: &str) -> String {
 fn sampler_label(sampler: Sampler) -> &'static str {
     match sampler {
         Sampler::Euler => "Euler",
+        other => other.name(),
     }
 }
 
@@ -134,6 +135,7 @@ fn schedule_label(schedule: NoiseSchedule) -> &'static str {
         NoiseSchedule::SgmUniform => "SGM Uniform",
         NoiseSchedule::Simple => "Simple",
         NoiseSchedule::Model => "Automatic",
+        other => other.name(),
     }
 }
 

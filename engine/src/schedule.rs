@@ -142,7 +142,11 @@ impl NoiseTable {
         }
         let sigmas: Vec<f64> = match schedule {
             NoiseSchedule::Model => own.iter().map(|t| self.linear(*t)).collect(),
-            NoiseSchedule::Normal => ramp(steps, steps - 1)
+            NoiseSchedule::Normal
+            | NoiseSchedule::DdimUniform
+            | NoiseSchedule::Beta
+            | NoiseSchedule::AlignYourSteps
+            | NoiseSchedule::KlOptimal => ramp(steps, steps - 1)
                 .map(|x| self.sigma(last * (1.0 - x)))
                 .collect(),
             NoiseSchedule::SgmUniform => ramp(steps, steps)
@@ -169,6 +173,10 @@ impl NoiseTable {
         let timesteps = match schedule {
             NoiseSchedule::Model => own,
             NoiseSchedule::Normal
+            | NoiseSchedule::DdimUniform
+            | NoiseSchedule::Beta
+            | NoiseSchedule::AlignYourSteps
+            | NoiseSchedule::KlOptimal
             | NoiseSchedule::Karras
             | NoiseSchedule::Exponential
             | NoiseSchedule::SgmUniform

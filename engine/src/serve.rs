@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use hearth_protocol::codec::{self, DecodeError};
-use hearth_protocol::engine::{Assets, EngineCall, EngineEvent, FailedEnd};
+use hearth_protocol::engine::{Assets, DeviceFacts, EngineCall, EngineEvent, FailedEnd};
 use hearth_protocol::job::{JobSpec, Phase, Preview, Timings};
 use hearth_protocol::limits;
 use hearth_protocol::unit::Millis;
@@ -53,7 +53,7 @@ pub fn serve(
 ) -> Result<(), ServeError> {
     let events = Events(Arc::new(Mutex::new(stdout)));
     events
-        .send(&EngineEvent::Ready)
+        .send(&EngineEvent::Ready { device: device() })
         .map_err(ServeError::Write)?;
     let cancels = Cancels::default();
     let (sender, calls) = sync_channel(WAITING_MAX);
@@ -70,6 +70,15 @@ pub fn serve(
     match reader.join() {
         Ok(end) => end,
         Err(panic) => std::panic::resume_unwind(panic),
+    }
+}
+
+/// Returns what this process computes on.
+fn device() -> DeviceFacts {
+    DeviceFacts {
+        kind: "cpu".to_owned(),
+        name: "the processor".to_owned(),
+        memory: None,
     }
 }
 
@@ -127,7 +136,9 @@ impl<W: Write> Reader<W> {
     fn read_until_end(&self, stdin: &mut impl Read) -> Result<(), ServeError> {
         while let Some(bytes) = read_frame(stdin)? {
             match codec::decode(&bytes, limits::ENGINE_FRAME_LEN_MAX)? {
-                EngineCall::Run { run, spec, assets } => self.queue(run, spec, assets)?,
+                EngineCall::Run {
+                    run, spec, assets, ..
+                } => self.queue(run, spec, assets)?,
                 EngineCall::Cancel { run } => {
                     if let Some(cancel) = self.cancels.open().get(&run) {
                         cancel.cancel();

@@ -180,7 +180,7 @@ impl Supervisor {
                 self.running = None;
                 self.kill_at = None;
             }
-            EngineEvent::Ready | EngineEvent::Progress { .. } => {}
+            EngineEvent::Ready { .. } | EngineEvent::Progress { .. } => {}
         }
         self.tell(EngineReport::Said(event)).await;
     }
@@ -306,6 +306,8 @@ async fn read_frame(reader: &mut (impl AsyncRead + Unpin)) -> std::io::Result<Op
 
 #[cfg(test)]
 mod tests {
+    use hearth_protocol::engine::DeviceFacts;
+
     use super::*;
 
     #[tokio::test]
@@ -322,13 +324,17 @@ mod tests {
 
     #[tokio::test]
     async fn a_frame_is_read_back() {
-        let frame = codec::encode(&EngineEvent::Ready);
+        let ready = EngineEvent::Ready {
+            device: DeviceFacts {
+                kind: "cpu".into(),
+                name: "a processor".into(),
+                memory: None,
+            },
+        };
+        let frame = codec::encode(&ready);
         let len = u32::try_from(frame.len()).unwrap().to_le_bytes();
         let bytes = [&len[..], &frame].concat();
-        assert_eq!(
-            read_frame(&mut &bytes[..]).await.unwrap(),
-            Some(EngineEvent::Ready)
-        );
+        assert_eq!(read_frame(&mut &bytes[..]).await.unwrap(), Some(ready));
         assert_eq!(read_frame(&mut &b""[..]).await.unwrap(), None);
     }
 }

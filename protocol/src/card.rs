@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec;
 use crate::id::{BlobHash, CardId, NodeId, Sha256};
-use crate::job::Family;
+use crate::job::{Family, Micro, NoiseSchedule, Sampler};
 use crate::sign::{Domain, Signable};
 use crate::unit::{ByteCount, Timestamp};
 
@@ -29,6 +29,8 @@ pub struct Card {
     pub family: Family,
     /// Its files.
     pub files: Vec<CardFile>,
+    /// How it likes to be asked; nothing for what is no checkpoint.
+    pub settings: Option<Settings>,
     /// Words that call it up.
     pub triggers: Vec<String>,
     /// What it is, in words.
@@ -71,6 +73,51 @@ pub enum CardKind {
     Checkpoint,
     /// An adapter.
     Lora,
+    /// A textual inversion: a word's vectors.
+    Embedding,
+    /// An autoencoder.
+    Vae,
+}
+
+/// How a model likes to be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Width in pixels.
+    pub width: u32,
+    /// Height in pixels.
+    pub height: u32,
+    /// Sampling steps.
+    pub steps: u32,
+    /// Guidance scale.
+    pub guidance: Micro,
+    /// Sampler.
+    pub sampler: Sampler,
+    /// Noise schedule.
+    pub schedule: NoiseSchedule,
+    /// Text encoder layers to go back: 1 is none.
+    pub clip_skip: u32,
+}
+
+impl Settings {
+    /// Returns what models of a family like when they say nothing themselves.
+    pub const fn of(family: Family) -> Self {
+        let (side, steps, guidance) = match family {
+            Family::Sd15 => (512, 20, 7_000_000),
+            Family::Sd2 => (768, 20, 7_000_000),
+            Family::Sdxl => (1024, 20, 7_000_000),
+            Family::Kindling => (128, 20, 4_000_000),
+        };
+        Self {
+            width: side,
+            height: side,
+            steps,
+            guidance: Micro::from_millionths(guidance),
+            sampler: Sampler::Euler,
+            schedule: NoiseSchedule::Normal,
+            clip_skip: 1,
+        }
+    }
 }
 
 /// One file of a card.

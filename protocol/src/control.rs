@@ -4,6 +4,7 @@
 //! Ids are full hex; amounts are millikudos; times are Unix milliseconds. Anything named by a
 //! person ([`PeerRef`], [`ModelRef`]) is resolved by the node.
 
+mod generate;
 mod problem;
 
 use serde::{Deserialize, Serialize};
@@ -11,12 +12,13 @@ use serde::{Deserialize, Serialize};
 use crate::charter::{Admission, Charter};
 use crate::entry::{DisputeCode, Energy, EnergyMethod};
 use crate::id::{BlobHash, CardId, CommonsId, EntryHash, JobId, NodeId};
-use crate::job::{Compat, Micro, NoiseSchedule, Rng, Sampler, Timings};
+use crate::job::Timings;
 use crate::snapshot::{
     BalanceView, CardView, JobView, LedgerView, PeerView, StatusView, TrustLevel,
 };
 use crate::unit::{Balance, Millikudos, Millis, Timestamp};
 
+pub use generate::{GenerateRequest, LoraAsk, MaskAsk, StartAsk};
 pub use problem::{Problem, ProblemKind};
 
 /// Version of this API, in every JSON object the command line prints.
@@ -189,60 +191,6 @@ pub enum Command {
     WorkerPause,
     /// Take jobs again. [`Reply::Done`].
     WorkerResume,
-}
-
-/// What `hearth generate` asks.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct GenerateRequest {
-    /// What to draw.
-    pub prompt: String,
-    /// What to stay away from.
-    pub negative: String,
-    /// The checkpoint; the only one known if absent.
-    pub model: Option<ModelRef>,
-    /// Adapters with their weights.
-    pub loras: Vec<LoraAsk>,
-    /// Size; the model's own if absent.
-    pub size: Option<(u32, u32)>,
-    /// Steps.
-    pub steps: u32,
-    /// Guidance scale.
-    pub guidance: Micro,
-    /// Sampler.
-    pub sampler: Sampler,
-    /// Noise schedule.
-    pub schedule: NoiseSchedule,
-    /// Noise seed; drawn if absent. Picture `i` of a batch uses seed + i.
-    pub seed: Option<u64>,
-    /// Noise generator.
-    pub rng: Rng,
-    /// Conventions.
-    pub compat: Compat,
-    /// How many pictures.
-    pub count: u32,
-    /// Most kudos for each picture.
-    pub max: Option<Millikudos>,
-    /// Give up after this long.
-    pub timeout: Option<Millis>,
-    /// Where it may run.
-    pub place: Place,
-    /// Absolute path of the file, or of the folder when several pictures are asked.
-    pub out: Option<String>,
-    /// Absolute folder for every step's latent.
-    pub save_steps: Option<String>,
-    /// Only say what it would cost.
-    pub dry_run: bool,
-}
-
-/// An adapter a person asks for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LoraAsk {
-    /// Which.
-    pub model: ModelRef,
-    /// How strongly, in UNet and text encoder.
-    pub weight: Micro,
 }
 
 /// Where a job may run.

@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::job::{JobSpec, Phase, Preview, Timings};
+use crate::unit::ByteCount;
 
 /// Node to engine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +21,8 @@ pub enum EngineCall {
         spec: Box<JobSpec>,
         /// Where the files are.
         assets: Assets,
+        /// Memory the run may take; what cannot fit is refused before it begins.
+        memory_max: Option<ByteCount>,
     },
     /// Stop a run at the next evaluation.
     Cancel {
@@ -33,7 +36,10 @@ pub enum EngineCall {
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum EngineEvent {
     /// The process is up.
-    Ready,
+    Ready {
+        /// What it computes on.
+        device: DeviceFacts,
+    },
     /// A run went on.
     Progress {
         /// The run.
@@ -67,6 +73,18 @@ pub enum EngineEvent {
     },
 }
 
+/// What an engine computes on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeviceFacts {
+    /// `cpu`, `cuda` or `metal`.
+    pub kind: String,
+    /// Its name, in its maker's words.
+    pub name: String,
+    /// Its own memory; nothing where it shares the machine's.
+    pub memory: Option<ByteCount>,
+}
+
 /// How a run ended badly.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -81,7 +99,7 @@ pub enum FailedEnd {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OutputFile {
-    /// `image.png` or `step_000.safetensors`.
+    /// `image.png` (or `.webp`, `.jpeg`), `step_000.safetensors`, `step_000.png`.
     pub name: String,
     /// Its bytes.
     #[serde(with = "serde_bytes")]
@@ -96,6 +114,12 @@ pub struct Assets {
     pub checkpoint: ModelAsset,
     /// The adapters, in the spec's order.
     pub loras: Vec<ModelAsset>,
+    /// The textual inversions, in the spec's order.
+    pub embeddings: Vec<ModelAsset>,
+    /// The autoencoder used instead of the checkpoint's own.
+    pub vae: Option<ModelAsset>,
+    /// Absolute paths of the requester's files, in the order of [`Start::inputs`](crate::job::Start::inputs).
+    pub inputs: Vec<String>,
 }
 
 /// A model's files with the names and hashes a picture's metadata mentions.
@@ -104,7 +128,8 @@ pub struct Assets {
 pub struct ModelAsset {
     /// Title, for `Model:` and LoRA names.
     pub title: String,
-    /// `AutoV2` of the main file (10 hex digits) for a checkpoint, `AutoV3` (12) for a LoRA.
+    /// `AutoV2` of the main file (10 hex digits) for a checkpoint or an autoencoder, `AutoV3` (12) for a LoRA, the
+    /// first 12 digits of the SHA-256 for an embedding.
     pub hash: String,
     /// The files.
     pub files: Vec<AssetFile>,

@@ -4,265 +4,25 @@
 //! equal bytes. It travels to one worker over an encrypted stream and is never gossiped.
 
 mod micro;
-
-use std::fmt;
-use std::str::FromStr;
+mod names;
+mod spec;
+mod start;
+mod work;
 
 use serde::{Deserialize, Serialize};
 
-use crate::codec;
 use crate::id::{BlobHash, CardId, Commitment, JobId, Salt};
-use crate::limits;
 use crate::unit::{ByteCount, Millikudos, Millis, Timestamp};
 
 pub use micro::{Micro, ParseMicroError};
-
-/// One request for one picture.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct JobSpec {
-    /// Format of the spec: 1.
-    pub version: u8,
-    /// The checkpoint's card.
-    pub checkpoint: CardId,
-    /// Adapters, in the order they are applied.
-    pub loras: Vec<LoraUse>,
-    /// What to draw.
-    pub prompt: String,
-    /// What to stay away from.
-    pub negative: String,
-    /// Width in pixels.
-    pub width: u32,
-    /// Height in pixels.
-    pub height: u32,
-    /// Sampling steps.
-    pub steps: u32,
-    /// Guidance scale (CFG).
-    pub guidance: Micro,
-    /// How each step is taken.
-    pub sampler: Sampler,
-    /// Where the steps are.
-    pub schedule: NoiseSchedule,
-    /// Noise seed.
-    pub seed: u64,
-    /// Which generator turns the seed into noise.
-    pub rng: Rng,
-    /// Whose conventions to follow.
-    pub compat: Compat,
-    /// Which latents to give back.
-    pub latents: Latents,
-}
-
-/// An adapter with its weights.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LoraUse {
-    /// Its card.
-    pub card: CardId,
-    /// Weight in the UNet.
-    pub unet: Micro,
-    /// Weight in the text encoder.
-    pub text: Micro,
-}
-
-/// Which latents a job gives back beside its picture.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Latents {
-    /// None.
-    Dropped,
-    /// One file for each step.
-    EveryStep,
-}
-
-/// What a spec breaks.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
-pub enum SpecError {
-    /// Another format.
-    #[error("job spec format {0}; this build reads 1")]
-    Version(u8),
-    /// A side out of range or off the grid.
-    #[error("{width}x{height}: sides must be multiples of {step} between {min} and {max}", step = limits::SIDE_STEP, min = limits::SIDE_MIN, max = limits::SIDE_MAX)]
-    Size {
-        /// Width asked.
-        width: u32,
-        /// Height asked.
-        height: u32,
-    },
-    /// No steps or too many.
-    #[error("{0} steps: must be between 1 and {max}", max = limits::STEPS_MAX)]
-    Steps(u32),
-    /// A prompt that is too long.
-    #[error("a prompt of {0} bytes: at most {max} are allowed", max = limits::PROMPT_LEN_MAX)]
-    Prompt(usize),
-    /// Too many adapters.
-    #[error("{0} LoRAs: at most {max} are allowed", max = limits::LORAS_MAX)]
-    Loras(usize),
-}
-
-impl JobSpec {
-    /// Checks the bounds that hold for every worker.
-    ///
-    /// # Errors
-    /// [`SpecError`] names the first bound that is broken.
-    pub fn check(&self) -> Result<(), SpecError> {
-        let side = |side: u32| {
-            (limits::SIDE_MIN..=limits::SIDE_MAX).contains(&side)
-                && side.is_multiple_of(limits::SIDE_STEP)
-        };
-        if self.version != 1 {
-            return Err(SpecError::Version(self.version));
-        }
-        if !side(self.width) || !side(self.height) {
-            return Err(SpecError::Size {
-                width: self.width,
-                height: self.height,
-            });
-        }
-        if !(1..=limits::STEPS_MAX).contains(&self.steps) {
-            return Err(SpecError::Steps(self.steps));
-        }
-        let prompt = self.prompt.len().max(self.negative.len());
-        if prompt > limits::PROMPT_LEN_MAX {
-            return Err(SpecError::Prompt(prompt));
-        }
-        if self.loras.len() > limits::LORAS_MAX {
-            return Err(SpecError::Loras(self.loras.len()));
-        }
-        Ok(())
-    }
-
-    /// Returns how many guided evaluations the job takes.
-    pub fn evaluations(&self) -> u32 {
-        match self.sampler {
-            Sampler::Euler => self.steps,
-        }
-    }
-
-    /// Returns every card the job needs: the checkpoint first.
-    pub fn cards(&self) -> Vec<CardId> {
-        std::iter::once(self.checkpoint)
-            .chain(self.loras.iter().map(|lora| lora.card))
-            .collect()
-    }
-
-    /// Names the job: the salted commitment to the canonical spec.
-    pub fn job_id(&self, salt: &Salt) -> JobId {
-        Commitment::to(salt, blake3::hash(&codec::encode(self)).as_bytes()).into()
-    }
-}
-
-/// A text that names no variant of an enum.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown {what} '{text}'; known: {known}")]
-pub struct UnknownName {
-    what: &'static str,
-    text: String,
-    known: String,
-}
-
-macro_rules! named {
-    ($(#[$doc:meta])* $name:ident, $what:literal, { $($(#[$vdoc:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        pub enum $name {
-            $($(#[$vdoc])* #[serde(rename = $text)] $variant),+
-        }
-
-        impl $name {
-            /// Every value, in wire order.
-            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
-
-            /// Returns the name people type.
-            pub const fn name(self) -> &'static str {
-                match self { $(Self::$variant => $text),+ }
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.pad(self.name())
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = UnknownName;
-
-            fn from_str(text: &str) -> Result<Self, Self::Err> {
-                Self::ALL.iter().copied().find(|value| value.name() == text).ok_or_else(|| UnknownName {
-                    what: $what,
-                    text: text.chars().take(64).collect(),
-                    known: Self::ALL.iter().map(|value| value.name()).collect::<Vec<_>>().join(", "),
-                })
-            }
-        }
-    };
-}
-
-named!(
-    /// A family of models: decides factor and layout.
-    Family, "family", {
-        /// Stable Diffusion 1.x, of any size.
-        Sd15 = "sd15",
-    }
-);
-
-impl Family {
-    /// Returns the price factor of one evaluation.
-    pub const fn factor(self) -> u32 {
-        match self {
-            Self::Sd15 => 1,
-        }
-    }
-}
-
-named!(
-    /// How each step is taken (`ComfyUI` names).
-    Sampler, "sampler", {
-        /// Explicit Euler in sigma space.
-        Euler = "euler",
-    }
-);
-
-named!(
-    /// Where the steps are (`ComfyUI` and A1111 short names).
-    NoiseSchedule, "noise schedule", {
-        /// Evenly over timesteps.
-        Normal = "normal",
-        /// Karras et al., rho 7.
-        Karras = "karras",
-        /// Evenly over log sigma.
-        Exponential = "exponential",
-        /// Evenly over timesteps, without the last.
-        SgmUniform = "sgm_uniform",
-        /// Every so many table entries.
-        Simple = "simple",
-        /// What the checkpoint's own `scheduler_config.json` says.
-        Model = "model",
-    }
-);
-
-named!(
-    /// Which generator turns the seed into noise.
-    Rng, "rng", {
-        /// torch on a CPU: MT19937.
-        TorchCpu = "torch-cpu",
-        /// torch on an NVIDIA GPU: Philox.
-        Nv = "nv",
-    }
-);
-
-named!(
-    /// Whose conventions to follow where they differ.
-    Compat, "compat", {
-        /// AUTOMATIC1111.
-        A1111 = "a1111",
-        /// `ComfyUI`.
-        Comfy = "comfy",
-        /// diffusers.
-        Diffusers = "diffusers",
-    }
-);
+pub use names::{
+    Compat, Family, ImageFormat, NoiseSchedule, Penultimate, Rng, Sampler, Tiling, UnknownName,
+    Upscaler,
+};
+pub use spec::{
+    Blend, EmbeddingUse, Hires, JobSpec, Latents, LoraUse, ShareField, SpecError, Variation,
+};
+pub use start::{Fit, InputRef, Margins, Mask, MaskArea, MaskFill, Start};
 
 /// What a requester tells before anybody is chosen: no prompt, no picture.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -440,7 +200,7 @@ pub struct Preview {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OutputRef {
-    /// `image.png` or `step_000.safetensors`.
+    /// `image.png` (or `.webp`, `.jpeg`), `step_000.safetensors`, `step_000.png`.
     pub name: String,
     /// Its bytes' hash.
     pub blob: BlobHash,

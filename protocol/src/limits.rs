@@ -56,6 +56,12 @@ pub const NAME_LEN_MAX: usize = 128;
 pub const TEXT_LEN_MAX: usize = 4 * 1024;
 /// Most adapters of one job.
 pub const LORAS_MAX: usize = 16;
+/// Most textual inversions of one job: a prompt names few.
+pub const EMBEDDINGS_MAX: usize = 32;
+/// Most layers clip skip may count back: the deepest text encoder has 32.
+pub const CLIP_SKIP_MAX: u32 = 24;
+/// Longest picture, mask or saved step a job brings along.
+pub const INPUT_LEN_MAX: u64 = 32 * 1024 * 1024;
 /// Smallest and largest side of a picture in pixels, and its step.
 pub const SIDE_MIN: u32 = 64;
 /// Largest side of a picture.

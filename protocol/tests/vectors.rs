@@ -14,11 +14,11 @@ use std::path::Path;
 
 use data_encoding::HEXLOWER;
 use hearth_protocol::capacity::{Accepting, Capacity, Device, DeviceKind, NodeAddrs, Speed};
-use hearth_protocol::card::{Card, CardFile, CardKind};
+use hearth_protocol::card::{Card, CardFile, CardKind, Settings};
 use hearth_protocol::charter::{Admission, Caps, Charter, Invite, PriceTable, Windows};
 use hearth_protocol::codec;
 use hearth_protocol::engine::{
-    AssetFile, Assets, EngineCall, EngineEvent, FailedEnd, ModelAsset, OutputFile,
+    AssetFile, Assets, DeviceFacts, EngineCall, EngineEvent, FailedEnd, ModelAsset, OutputFile,
 };
 use hearth_protocol::entry::{
     Body, DisputeCode, Energy, EnergyMethod, Entry, Header, InviteUse, NO_PREV, TransferReason,
@@ -28,8 +28,10 @@ use hearth_protocol::id::{
     BlobHash, CardId, Commitment, CommonsId, EntryHash, JobId, NodeId, Salt, Sha256,
 };
 use hearth_protocol::job::{
-    Compat, Failure, Family, JobSpec, Latents, LoraUse, Micro, NoiseSchedule, OutputRef, Phase,
-    Preview, Quote, QuoteRequest, Refusal, Rng, Sampler, Timings,
+    Blend, Compat, EmbeddingUse, Failure, Family, Fit, Hires, ImageFormat, InputRef, JobSpec,
+    Latents, LoraUse, Margins, Mask, MaskArea, MaskFill, Micro, NoiseSchedule, OutputRef,
+    Penultimate, Phase, Preview, Quote, QuoteRequest, Refusal, Rng, Sampler, Start, Tiling,
+    Timings, Upscaler, Variation,
 };
 use hearth_protocol::sign::{NodeKey, Signed};
 use hearth_protocol::ticket::{InviteSecret, MemberAddrs, Ticket, TicketInvite};
@@ -236,6 +238,7 @@ fn card() -> Card {
             autov1: None,
             crc32: 0xdead_beef,
         }],
+        settings: Some(Settings::of(Family::Sd15)),
         triggers: vec!["crayon".into()],
         description: "like a child's drawing".into(),
         licence: "CC0-1.0".into(),
@@ -246,24 +249,73 @@ fn card() -> Card {
 
 fn spec() -> JobSpec {
     JobSpec {
-        version: 1,
+        version: 2,
         checkpoint: CardId::from_bytes([7; 32]),
+        vae: Some(CardId::from_bytes([9; 32])),
         loras: vec![LoraUse {
             card: CardId::from_bytes([8; 32]),
             unet: Micro::ONE,
             text: Micro::from_millionths(-5),
         }],
+        embeddings: vec![EmbeddingUse {
+            card: CardId::from_bytes([6; 32]),
+            name: "EasyNegative".into(),
+        }],
         prompt: "a fire".into(),
         negative: "ash".into(),
+        blend: Some(Blend {
+            prompt: "a lake".into(),
+            negative: String::new(),
+            seed: 3,
+            amount: Micro::from_millionths(250_000),
+        }),
         width: 512,
         height: 448,
         steps: 20,
         guidance: "7.5".parse().unwrap(),
         sampler: Sampler::Euler,
         schedule: NoiseSchedule::Karras,
+        penultimate: Penultimate::Kept,
+        clip_skip: 2,
         seed: u64::MAX,
+        variation: Some(Variation {
+            seed: 4,
+            strength: Micro::from_millionths(100_000),
+        }),
+        eta_seed_delta: 31_337,
         rng: Rng::TorchCpu,
         compat: Compat::A1111,
+        start: Start::Picture {
+            image: InputRef {
+                blob: BlobHash::from_bytes([12; 32]),
+                size: ByteCount::new(1000),
+            },
+            strength: Micro::from_millionths(750_000),
+            fit: Fit::Crop,
+            mask: Some(Mask {
+                image: InputRef {
+                    blob: BlobHash::from_bytes([13; 32]),
+                    size: ByteCount::new(500),
+                },
+                invert: false,
+                blur: 4,
+                fill: MaskFill::Original,
+                area: MaskArea::OnlyMasked { padding: 32 },
+            }),
+            margins: Margins {
+                left: 8,
+                ..Margins::default()
+            },
+        },
+        hires: Some(Hires {
+            width: 1024,
+            height: 896,
+            steps: 0,
+            strength: Micro::from_millionths(700_000),
+            upscaler: Upscaler::Latent,
+        }),
+        tiling: Tiling::None,
+        format: ImageFormat::Png,
         latents: Latents::Dropped,
     }
 }
@@ -531,7 +583,10 @@ fn door_and_engine(vectors: &mut Vectors) {
     };
     let assets = Assets {
         checkpoint: asset.clone(),
-        loras: vec![asset],
+        loras: vec![asset.clone()],
+        embeddings: vec![asset.clone()],
+        vae: Some(asset),
+        inputs: vec!["/jobs/input".into()],
     };
     vectors.add(
         "engine_run",
@@ -539,10 +594,16 @@ fn door_and_engine(vectors: &mut Vectors) {
             run: 1,
             spec: Box::new(spec()),
             assets,
+            memory_max: Some(ByteCount::new(1 << 30)),
         },
     );
     vectors.add("engine_cancel", &EngineCall::Cancel { run: 1 });
-    vectors.add("engine_ready", &EngineEvent::Ready);
+    let device = DeviceFacts {
+        kind: "cpu".into(),
+        name: "a processor".into(),
+        memory: None,
+    };
+    vectors.add("engine_ready", &EngineEvent::Ready { device });
     vectors.add(
         "engine_progress",
         &EngineEvent::Progress {

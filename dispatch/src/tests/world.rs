@@ -629,21 +629,8 @@ fn dispatcher(me: NodeId, worker: &WorkerPolicy, start: u8) -> Dispatcher {
 
 pub(super) fn spec() -> JobSpec {
     JobSpec {
-        version: 1,
-        checkpoint: CHECKPOINT,
-        loras: Vec::new(),
-        prompt: "a lighthouse".to_owned(),
-        negative: String::new(),
-        width: 512,
-        height: 512,
-        steps: 20,
-        guidance: Micro::from_millionths(7_000_000),
-        sampler: Sampler::Euler,
-        schedule: NoiseSchedule::Normal,
         seed: 7,
-        rng: Rng::TorchCpu,
-        compat: Compat::A1111,
-        latents: Latents::Dropped,
+        ..JobSpec::plain(CHECKPOINT, "a lighthouse")
     }
 }
 

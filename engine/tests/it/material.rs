@@ -41,6 +41,9 @@ impl Models {
                 files: folder(&self.path("model")),
             },
             loras: vec![lora; loras],
+            embeddings: Vec::new(),
+            vae: None,
+            inputs: Vec::new(),
         }
     }
 }
@@ -75,21 +78,14 @@ pub(crate) fn folder(root: &Path) -> Vec<AssetFile> {
 /// A small job.
 pub(crate) fn spec() -> JobSpec {
     JobSpec {
-        version: 1,
-        checkpoint: CardId::from_bytes([1; 32]),
-        loras: Vec::new(),
-        prompt: "a red circle over the sea".to_owned(),
         negative: "grey".to_owned(),
         width: 64,
         height: 64,
         steps: 4,
         guidance: Micro::from_millionths(7_500_000),
-        sampler: Sampler::Euler,
         schedule: NoiseSchedule::Karras,
         seed: 42,
-        rng: Rng::TorchCpu,
-        compat: Compat::A1111,
-        latents: Latents::Dropped,
+        ..JobSpec::plain(CardId::from_bytes([1; 32]), "a red circle over the sea")
     }
 }
 

@@ -29,7 +29,7 @@ impl Process {
             events,
             served,
         };
-        assert_eq!(process.next(), EngineEvent::Ready);
+        assert!(matches!(process.next(), EngineEvent::Ready { .. }));
         process
     }
 
@@ -47,6 +47,7 @@ impl Process {
             run,
             spec: Box::new(spec),
             assets,
+            memory_max: None,
         });
     }
 

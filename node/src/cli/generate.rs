@@ -56,27 +56,18 @@ pub(super) struct GenerateArgs {
     /// Width and height in pixels; the model's own by default
     #[arg(long, value_name = "WxH", value_parser = ask::size)]
     pub(super) size: Option<(u32, u32)>,
-    /// Sampling steps
-    #[arg(long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(limits::STEPS_MAX)))]
-    steps: u32,
-    /// Guidance scale
-    #[arg(
-        long,
-        visible_alias = "guidance",
-        default_value = "7",
-        value_name = "F"
-    )]
-    cfg: Micro,
-    /// How each step is taken
-    #[arg(long, default_value = "euler", value_name = "NAME")]
-    sampler: Sampler,
-    #[arg(
-        long,
-        default_value = "normal",
-        value_name = "NAME",
-        help = "Where the steps are: normal, karras, exponential, sgm_uniform, simple, model"
-    )]
-    schedule: NoiseSchedule,
+    /// Sampling steps; the model's own by default
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(limits::STEPS_MAX)))]
+    steps: Option<u32>,
+    /// Guidance scale; the model's own by default
+    #[arg(long, visible_alias = "guidance", value_name = "F")]
+    cfg: Option<Micro>,
+    /// How each step is taken; the model's own by default
+    #[arg(long, value_name = "NAME")]
+    sampler: Option<Sampler>,
+    /// Where the steps are; the model's own by default
+    #[arg(long, value_name = "NAME")]
+    schedule: Option<NoiseSchedule>,
     /// Noise seed; drawn by default. Picture i of several uses seed + i
     #[arg(long, value_name = "N")]
     pub(super) seed: Option<u64>,

@@ -150,6 +150,8 @@ const fn kind(kind: CardKind) -> &'static str {
     match kind {
         CardKind::Checkpoint => "checkpoint",
         CardKind::Lora => "lora",
+        CardKind::Embedding => "embedding",
+        CardKind::Vae => "vae",
     }
 }
 

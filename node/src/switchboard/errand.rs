@@ -222,6 +222,9 @@ pub(crate) async fn assets(blobs: Blobs, call: CallId, cards: Vec<Card>, answers
         (None, false) => Ok(Assets {
             checkpoint: models.remove(0),
             loras: models,
+            embeddings: Vec::new(),
+            vae: None,
+            inputs: Vec::new(),
         }),
     };
     tell(&answers, Answer::Assets { call, assets }).await;
@@ -257,7 +260,8 @@ fn metadata_hash(card: &Card) -> String {
     };
     let digits = |hash: String, count: usize| hash.chars().take(count).collect();
     match card.kind {
-        CardKind::Checkpoint => digits(main.sha256.to_string(), 10),
+        CardKind::Checkpoint | CardKind::Vae => digits(main.sha256.to_string(), 10),
+        CardKind::Embedding => digits(main.sha256.to_string(), 12),
         CardKind::Lora => digits(main.autov3.unwrap_or(main.sha256).to_string(), 12),
     }
 }

@@ -23,6 +23,11 @@ impl Micro {
         self.0
     }
 
+    /// Returns the millionths of a share: nothing below zero.
+    pub const fn share_millionths(self) -> u32 {
+        if self.0 < 0 { 0 } else { self.0.unsigned_abs() }
+    }
+
     /// Returns the number for arithmetic.
     pub fn value(self) -> f64 {
         f64::from(self.0) / 1e6

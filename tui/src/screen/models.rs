@@ -48,6 +48,8 @@ fn kind(kind: CardKind) -> &'static str {
     match kind {
         CardKind::Checkpoint => "checkpoint",
         CardKind::Lora => "lora",
+        CardKind::Embedding => "embedding",
+        CardKind::Vae => "vae",
     }
 }
 

@@ -16,7 +16,6 @@ pub(super) fn request(args: GenerateArgs) -> anyhow::Result<GenerateRequest> {
     let out = args.out.map(|out| picture(&out, args.count)).transpose()?;
     let save_steps = args.save_steps.map(|dir| absolute(&dir)).transpose()?;
     Ok(GenerateRequest {
-        prompt: args.prompt,
         negative: args.negative,
         model: args.model.map(|model| reference(&model)),
         loras: args.loras,
@@ -35,6 +34,7 @@ pub(super) fn request(args: GenerateArgs) -> anyhow::Result<GenerateRequest> {
         out: out.map(text).transpose()?,
         save_steps: save_steps.map(text).transpose()?,
         dry_run: args.dry_run,
+        ..GenerateRequest::of(&args.prompt)
     })
 }
 
@@ -82,7 +82,8 @@ pub(super) fn lora(text: &str) -> Result<LoraAsk, String> {
     };
     Ok(LoraAsk {
         model: reference(name),
-        weight,
+        unet: weight,
+        text: weight,
     })
 }
 
@@ -112,7 +113,7 @@ mod tests {
         let check = |text: &str, name: &str, millionths: i32| {
             let ask = lora(text).unwrap();
             assert_eq!(ask.model, name);
-            assert_eq!(ask.weight.millionths(), millionths);
+            assert_eq!(ask.unet.millionths(), millionths);
         };
         check("kites", "kites", 1_000_000);
         check("kites:0.8", "kites", 800_000);

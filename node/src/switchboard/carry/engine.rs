@@ -65,6 +65,7 @@ impl Switchboard {
             run: call.get(),
             spec,
             assets,
+            memory_max: None,
         }) {
             self.engine_failed(
                 call,
@@ -107,7 +108,13 @@ impl Switchboard {
         let call_of =
             |board: &Self, run: u64| board.runs.keys().find(|call| call.get() == run).copied();
         match report {
-            EngineReport::Said(EngineEvent::Ready) => tracing::debug!("the engine process is up"),
+            EngineReport::Said(EngineEvent::Ready { device }) => {
+                tracing::debug!(
+                    kind = device.kind,
+                    name = device.name,
+                    "the engine process is up"
+                );
+            }
             EngineReport::Said(EngineEvent::Progress {
                 run,
                 phase,

@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use hearth_dispatch::{Event, Place as DispatchPlace, Submission};
-use hearth_protocol::card::{Card, CardKind};
+use hearth_protocol::card::{Card, CardKind, Settings};
 use hearth_protocol::control::{GenerateRequest, Place, Problem, Reply};
 use hearth_protocol::id::{CardId, JobId, Salt};
-use hearth_protocol::job::{Family, JobSpec, Latents, LoraUse};
+use hearth_protocol::job::{Family, ImageFormat, JobSpec, Latents, LoraUse};
 use hearth_protocol::limits;
 
 use super::{refused, usage};
@@ -70,38 +70,53 @@ impl Switchboard {
             let card = self.model_of_kind(&ask.model, CardKind::Lora)?;
             loras.push(LoraUse {
                 card,
-                unet: ask.weight,
-                text: ask.weight,
+                unet: ask.unet,
+                text: ask.text,
             });
         }
-        let (width, height) = request.size.unwrap_or((512, 512));
+        let settings = self.settings(&checkpoint);
+        let (width, height) = request.size.unwrap_or((settings.width, settings.height));
         let first = request.seed.unwrap_or_else(drawn_seed);
         let spec = |index: u32| JobSpec {
-            version: 1,
-            checkpoint,
             loras: loras.clone(),
-            prompt: request.prompt.clone(),
             negative: request.negative.clone(),
             width,
             height,
-            steps: request.steps,
-            guidance: request.guidance,
-            sampler: request.sampler,
-            schedule: request.schedule,
+            steps: request.steps.unwrap_or(settings.steps),
+            guidance: request.guidance.unwrap_or(settings.guidance),
+            sampler: request.sampler.unwrap_or(settings.sampler),
+            schedule: request.schedule.unwrap_or(settings.schedule),
+            penultimate: request.penultimate,
+            clip_skip: request.clip_skip.unwrap_or(settings.clip_skip),
             seed: first.wrapping_add(u64::from(index)),
+            variation: request.variation,
+            eta_seed_delta: request.eta_seed_delta,
             rng: request.rng,
             compat: request.compat,
+            hires: request.hires,
+            tiling: request.tiling,
+            format: request.format.unwrap_or(ImageFormat::Png),
             latents: if request.save_steps.is_some() {
                 Latents::EveryStep
             } else {
                 Latents::Dropped
             },
+            ..JobSpec::plain(checkpoint, &request.prompt)
         };
         let specs: Vec<JobSpec> = (0..request.count).map(spec).collect();
         for spec in &specs {
             spec.check().map_err(|error| usage(error.to_string()))?;
         }
         Ok(specs)
+    }
+
+    fn settings(&self, checkpoint: &CardId) -> Settings {
+        self.shelf
+            .card(checkpoint)
+            .map_or(Settings::of(Family::Sd15), |card| {
+                let card = card.trusted();
+                card.settings.unwrap_or(Settings::of(card.family))
+            })
     }
 
     fn model_of_kind(&self, name: &str, kind: CardKind) -> Result<CardId, Problem> {
@@ -111,6 +126,8 @@ impl Switchboard {
                 let (found, flag) = match found {
                     CardKind::Checkpoint => ("a checkpoint", "--model"),
                     CardKind::Lora => ("a LoRA", "--lora"),
+                    CardKind::Embedding => ("an embedding", "--embedding"),
+                    CardKind::Vae => ("an autoencoder", "--vae"),
                 };
                 Err(usage(format!("'{}' is {found}", self.title(&id)))
                     .hint(format!("name it with {flag}")))

@@ -97,28 +97,17 @@ impl Stage<'_> {
 
     fn request(&self, prompt: &str, cards: Cards) -> GenerateRequest {
         GenerateRequest {
-            prompt: prompt.to_owned(),
-            negative: String::new(),
             model: Some(cards.checkpoint.to_string()),
             loras: vec![LoraAsk {
                 model: cards.lora.to_string(),
-                weight: Micro::ONE,
+                unet: Micro::ONE,
+                text: Micro::ONE,
             }],
             size: Some(SIZE),
-            steps: STEPS,
-            guidance: Micro::from_millionths(7_000_000),
-            sampler: Sampler::Euler,
-            schedule: NoiseSchedule::Normal,
-            seed: None,
-            rng: Rng::TorchCpu,
-            compat: Compat::A1111,
-            count: 1,
-            max: None,
+            steps: Some(STEPS),
             timeout: Some(RENDER_MAX),
-            place: Place::Any,
             out: Some(self.picture.display().to_string()),
-            save_steps: None,
-            dry_run: false,
+            ..GenerateRequest::of(prompt)
         }
     }
 
