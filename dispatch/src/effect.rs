@@ -91,6 +91,8 @@ pub enum Effect {
         call: CallId,
         /// The job.
         job: JobId,
+        /// Who asked and has the files it starts from; this node for its own jobs.
+        requester: NodeId,
         /// What to do.
         spec: Box<JobSpec>,
     },

@@ -274,6 +274,11 @@ impl Blobs {
         self.shared.jobs.put(bytes).await
     }
 
+    /// Returns where a job blob kept here lies.
+    pub fn job_file(&self, hash: &BlobHash) -> PathBuf {
+        self.shared.jobs.path(hash)
+    }
+
     /// Lets one peer fetch one job blob. Not durable: the caller grants again after a restart.
     pub fn grant(&self, hash: BlobHash, peer: NodeId) {
         self.shared.jobs.grant(hash, peer);

@@ -1,6 +1,7 @@
 //! The node's side of the control API: commands that take time are done here, the rest is passed
 //! on to the switchboard.
 
+mod inputs;
 mod join;
 mod models;
 
@@ -66,8 +67,9 @@ impl ControlDesk {
             Command::CommonsJoin { ticket } => join::join(&self.desk, &self.blobs, &ticket).await,
             Command::Generate(request) => {
                 let request = self.import_paths(*request).await?;
+                let start = inputs::keep(&self.blobs, &request.start).await?;
                 self.desk
-                    .command(Command::Generate(Box::new(request)))
+                    .ask(|reply| Ask::Generate(Box::new(request), start, reply))
                     .await
             }
             other => self.desk.command(other).await,
@@ -78,6 +80,12 @@ impl ControlDesk {
     async fn import_paths(&self, mut request: GenerateRequest) -> Result<GenerateRequest, Problem> {
         if let Some(model) = request.model.take() {
             request.model = Some(self.import_path(model).await?);
+        }
+        if let Some(vae) = request.vae.take() {
+            request.vae = Some(self.import_path(vae).await?);
+        }
+        for embedding in &mut request.embeddings {
+            *embedding = self.import_path(std::mem::take(embedding)).await?;
         }
         for lora in &mut request.loras {
             lora.model = self.import_path(std::mem::take(&mut lora.model)).await?;

@@ -26,6 +26,11 @@ fn memory_total() -> Option<ByteCount> {
     kib_line(&fs::read_to_string("/proc/meminfo").ok()?, "MemTotal:")
 }
 
+/// Returns the memory programs may still take; nothing where the system does not tell.
+pub(crate) fn memory_available() -> Option<ByteCount> {
+    kib_line(&fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable:")
+}
+
 /// Returns the memory this process occupies; zero where the system does not tell.
 pub(crate) fn memory_used() -> ByteCount {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();

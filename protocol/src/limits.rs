@@ -74,8 +74,8 @@ pub const STEPS_MAX: u32 = 1_000;
 pub const COUNT_MAX: u32 = 64;
 /// Longest single output blob of a job.
 pub const OUTPUT_LEN_MAX: u64 = 64 * 1024 * 1024;
-/// Most outputs of one job: the picture and a latent for each step.
-pub const OUTPUTS_MAX: usize = 1 + STEPS_MAX as usize;
+/// Most outputs of one job: the picture, and latents and a small picture of each step.
+pub const OUTPUTS_MAX: usize = 1 + 2 * STEPS_MAX as usize;
 /// Most outputs named in one `Done` message.
 pub const OUTPUTS_PER_MESSAGE_MAX: usize = OUTPUTS_MAX;
 /// Longest preview in bytes: a 128x128 latent as RGB.

@@ -6,7 +6,7 @@
 
 use hearth_protocol::entry::{Body, DisputeCode, Verdict};
 use hearth_protocol::id::Commitment;
-use hearth_protocol::job::{Failure, result_commitment};
+use hearth_protocol::job::{Failure, ImageFormat, result_commitment};
 use hearth_protocol::limits;
 use hearth_protocol::unit::{Millikudos, Millis};
 use hearth_protocol::wire::{Done, JobMessage};
@@ -319,16 +319,17 @@ impl Job {
     }
 }
 
-/// The output every finished job has.
-const PICTURE: &str = "image.png";
-
 const fn disputed(code: DisputeCode) -> Verdict {
     Verdict::Disputed(code)
 }
 
 fn is_what_it_commits_to(done: &Done, result: &Commitment) -> bool {
     let small = |size: u64| size <= limits::OUTPUT_LEN_MAX;
-    let pictures = done.outputs.iter().filter(|output| output.name == PICTURE);
+    let is_picture = |name: &str| ImageFormat::ALL.iter().any(|it| it.file_name() == name);
+    let pictures = done
+        .outputs
+        .iter()
+        .filter(|output| is_picture(&output.name));
     // A cancelled job may give nothing; anything else gives exactly one picture.
     (done.outputs.is_empty() || pictures.count() == 1)
         && done.outputs.len() <= limits::OUTPUTS_MAX

@@ -123,7 +123,12 @@ impl Worker {
         };
         let call = cx.out.call(Caller::Work(key));
         let job = work.job;
-        cx.out.push(Effect::RunEngine { call, job, spec });
+        cx.out.push(Effect::RunEngine {
+            call,
+            job,
+            requester: work.requester,
+            spec,
+        });
         work.stage = Stage::Running { call };
     }
 

@@ -4,20 +4,23 @@
 
 mod ask;
 mod follow;
+mod like;
 mod outcome;
+mod picture;
+mod start;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
-use hearth_protocol::control::{Command, LoraAsk, Place, Problem, ProblemKind, Reply};
+use hearth_protocol::control::{Command, GenerateRequest, Problem, ProblemKind, Reply};
 use hearth_protocol::id::NodeId;
-use hearth_protocol::job::{Compat, Micro, NoiseSchedule, Rng, Sampler};
 use hearth_protocol::limits;
-use hearth_protocol::unit::Millikudos;
 
 use self::follow::Follower;
+pub(super) use self::picture::PictureArgs;
+use self::start::StartArgs;
 use super::exit::Interrupted;
 use super::host::Host;
 use super::progress::Bar;
@@ -32,64 +35,28 @@ const LINGER_MAX: Duration = Duration::from_secs(5);
 Examples:
   hearth generate \"a red kite over hills\"
   hearth generate \"a kite, kitestyle\" --lora kites:0.8 --size 512x768 --seed 7
+  hearth generate \"a stone bridge\" --image bridge.jpg --strength 0.6
+  hearth generate \"a round window\" --image wall.png --mask hole.png --only-masked
+  hearth generate \"a kite\" --save-steps steps/ && hearth generate --from-step steps/step_007.safetensors \"a dragon\"
+  hearth generate --like friend.png --seed 8
   hearth generate \"a kite\" --count 4 --out kites/ --max-kudos 5
   hearth generate \"a kite\" --dry-run
 
-REF is a card id, a title, any hash of a file, or a path.
+REF is a card id, a title, any hash of a file, or a path. Prompts are AUTOMATIC1111's: (word:1.2), [from:to:0.5],
+[a|b], BREAK, AND, <lora:name:0.8>.
 ")]
 pub(super) struct GenerateArgs {
     /// What to draw
-    prompt: String,
-    /// What to stay away from
-    #[arg(long, default_value = "", value_name = "TEXT")]
-    negative: String,
-    /// The checkpoint; the only one known by default
-    #[arg(long, value_name = "REF")]
-    model: Option<String>,
-    #[arg(
-        long = "lora",
-        value_name = "REF[:W]",
-        value_parser = ask::lora,
-        help = "A LoRA, with its weight behind a colon (can be repeated)"
-    )]
-    pub(super) loras: Vec<LoraAsk>,
-    /// Width and height in pixels; the model's own by default
-    #[arg(long, value_name = "WxH", value_parser = ask::size)]
-    pub(super) size: Option<(u32, u32)>,
-    /// Sampling steps; the model's own by default
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(limits::STEPS_MAX)))]
-    steps: Option<u32>,
-    /// Guidance scale; the model's own by default
-    #[arg(long, visible_alias = "guidance", value_name = "F")]
-    cfg: Option<Micro>,
-    /// How each step is taken; the model's own by default
-    #[arg(long, value_name = "NAME")]
-    sampler: Option<Sampler>,
-    /// Where the steps are; the model's own by default
-    #[arg(long, value_name = "NAME")]
-    schedule: Option<NoiseSchedule>,
-    /// Noise seed; drawn by default. Picture i of several uses seed + i
-    #[arg(long, value_name = "N")]
-    pub(super) seed: Option<u64>,
-    /// Most kudos for each picture
-    #[arg(long, value_name = "K")]
-    pub(super) max_kudos: Option<Millikudos>,
-    /// Give up after so many seconds
-    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u64).range(1..))]
-    timeout: Option<u64>,
-    /// Which generator turns the seed into noise: torch-cpu, nv
-    #[arg(long, default_value = "torch-cpu", value_name = "RNG")]
-    rng: Rng,
-    /// Whose conventions to follow: a1111, comfy, diffusers
-    #[arg(long, default_value = "a1111", value_name = "WHOSE")]
-    compat: Compat,
+    #[arg(required_unless_present_any = ["from_step", "like"])]
+    prompt: Option<String>,
+    #[command(flatten)]
+    pub(super) picture: PictureArgs,
+    #[command(flatten)]
+    start: StartArgs,
     /// How many pictures
     #[arg(long, short = 'n', default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(limits::COUNT_MAX)))]
     count: u32,
-    /// Where it may run: any, local, or a peer
-    #[arg(long = "where", default_value = "any", value_name = "WHERE", value_parser = ask::place)]
-    pub(super) place: Place,
-    /// Save every step's latent to this folder
+    /// Save every step's latents and picture to this folder; --from-step goes on from one
     #[arg(long, value_name = "DIR")]
     save_steps: Option<PathBuf>,
     /// The picture's file, or a folder
@@ -101,7 +68,11 @@ pub(super) struct GenerateArgs {
 }
 
 pub(super) fn run(args: GenerateArgs, session: &Session) -> anyhow::Result<()> {
-    let request = ask::request(args)?;
+    draw(ask::request(args)?, session)
+}
+
+/// Has a request done by the running node, or by one inside this process when none runs.
+pub(super) fn draw(request: GenerateRequest, session: &Session) -> anyhow::Result<()> {
     let host = {
         let waiting = Bar::spinner(&session.printer, "reaching the node");
         let host = Host::reach(session);

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use hearth_protocol::card::Card;
 use hearth_protocol::charter::Charter;
-use hearth_protocol::control::{Command, ModelRef, Problem, ProblemKind, Reply};
+use hearth_protocol::control::{Command, GenerateRequest, ModelRef, Problem, ProblemKind, Reply};
 use hearth_protocol::entry::{Entry, InviteUse};
 use hearth_protocol::id::{CardId, NodeId};
+use hearth_protocol::job::Start;
 use hearth_protocol::sign::Signed;
 use hearth_protocol::snapshot::{CardView, Snapshot};
 use hearth_protocol::ticket::MemberAddrs;
@@ -21,6 +22,8 @@ type ReplyTo<T> = oneshot::Sender<Result<T, Problem>>;
 pub(crate) enum Ask {
     /// A command that needs nothing but the switchboard.
     Command(Box<Command>, ReplyTo<Reply>),
+    /// Pictures, with what they start from kept already.
+    Generate(Box<GenerateRequest>, Start, ReplyTo<Reply>),
     /// Everything the dashboard draws.
     Snapshot(oneshot::Sender<Arc<Snapshot>>),
     /// Open the ledger of a commons, take up what this key wrote there before, and write the join

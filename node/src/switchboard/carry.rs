@@ -22,6 +22,8 @@ use crate::store::{StoreError, Table};
 pub(super) struct Run {
     pub(super) spec: Option<Box<JobSpec>>,
     pub(super) outputs: Vec<OutputFile>,
+    /// The requester's files that were fetched for it.
+    pub(super) borrowed: Vec<BlobHash>,
     pub(super) cancelled: bool,
     /// It ended; its outputs are kept until the effects of that are carried out.
     pub(super) is_done: bool,
@@ -53,6 +55,7 @@ impl Switchboard {
     fn carry(&mut self, effect: Effect) {
         match effect {
             Effect::Send { to, message } => {
+                self.open_inputs(to, &message);
                 let bytes = message.to_bytes();
                 self.command(NetworkCommand::Send {
                     peer: to,
@@ -97,7 +100,12 @@ impl Switchboard {
                 cards,
             } => self.fetch_cards(call, &cards),
             Effect::StopFetch { call } => self.stop_fetch(call),
-            Effect::RunEngine { call, job: _, spec } => self.run_engine(call, spec),
+            Effect::RunEngine {
+                call,
+                job: _,
+                requester,
+                spec,
+            } => self.run_engine(call, requester, spec),
             Effect::CancelEngine { call } => self.cancel_engine(call),
             Effect::StoreOutputs {
                 call,
@@ -114,6 +122,41 @@ impl Switchboard {
                 tracing::debug!(peer, %why, "an event had no effect");
             }
         }
+    }
+
+    /// Lets the worker of an order fetch what its job starts from. Orders are repeated after a restart,
+    /// so grants need not last.
+    fn open_inputs(&self, worker: NodeId, message: &JobMessage) {
+        if let JobMessage::Order { spec, .. } = message {
+            for input in spec.start.inputs() {
+                self.rooms.blobs.grant(input.blob, worker);
+            }
+        }
+    }
+
+    /// Drops the files a job started from, unless another open job or a delivery needs them.
+    pub(super) fn drop_inputs(&self, over: JobId, spec: &JobSpec) {
+        let open = self.dispatcher.jobs().filter(|job| job.id() != over);
+        let needed: BTreeSet<BlobHash> = open
+            .filter_map(|job| job.spec())
+            .flat_map(|spec| spec.start.inputs())
+            .map(|input| input.blob)
+            .chain(self.outputs.values().flatten().copied())
+            .collect();
+        for input in spec.start.inputs() {
+            if !needed.contains(&input.blob) {
+                self.drop_job_blob(input.blob);
+            }
+        }
+    }
+
+    pub(super) fn drop_job_blob(&self, hash: BlobHash) {
+        let blobs = self.rooms.blobs.clone();
+        tokio::spawn(async move {
+            if let Err(error) = blobs.drop_job(hash).await {
+                tracing::warn!(%error, "a file of a job that is over could not be dropped");
+            }
+        });
     }
 
     /// Writes into the own chain; the entry is on disk when this returns.
@@ -255,12 +298,7 @@ impl Switchboard {
         // Equal specs give equal bytes: another order may still wait for the same blob.
         let awaited: BTreeSet<BlobHash> = self.outputs.values().flatten().copied().collect();
         for hash in dropped.into_iter().filter(|hash| !awaited.contains(hash)) {
-            let blobs = self.rooms.blobs.clone();
-            tokio::spawn(async move {
-                if let Err(error) = blobs.drop_job(hash).await {
-                    tracing::warn!(%error, "a delivered output could not be dropped");
-                }
-            });
+            self.drop_job_blob(hash);
         }
     }
 

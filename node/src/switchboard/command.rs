@@ -33,6 +33,11 @@ impl Switchboard {
             Ask::Command(command, reply) => {
                 return self.answer_command(*command, reply, inbox).await;
             }
+            Ask::Generate(request, start, reply) => {
+                let result = self.generate(&request, &start);
+                self.settle();
+                drop(reply.send(result));
+            }
             Ask::Snapshot(reply) => drop(reply.send(self.snapshot())),
             Ask::Enter(charter, invite, past, reply) => {
                 drop(reply.send(self.enter(*charter, invite.map(|invite| *invite), past)));
@@ -116,7 +121,8 @@ impl Switchboard {
             Command::ModelPin { model } => self.pin(&model),
             Command::ModelUnpin { model } => self.unpin(&model),
             Command::ModelRm { model } => self.remove_model(&model),
-            Command::Generate(request) => self.generate(*request),
+            // Its files come through `Ask::Generate`; without any it may come as it is.
+            Command::Generate(request) => self.generate(&request, &Start::Noise),
             Command::JobsList => Ok(Reply::Jobs {
                 jobs: self.job_views(),
             }),

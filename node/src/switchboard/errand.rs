@@ -2,22 +2,26 @@
 //!
 //! An errand owns what it needs, ends with exactly one [`Answer`] for each call, and knows no rule.
 
+mod assets;
+
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use hearth_dispatch::{CallId, OutputsFault, StoreFault};
-use hearth_protocol::card::{Card, CardFile, CardKind};
-use hearth_protocol::engine::{AssetFile, Assets, ModelAsset, OutputFile};
+use hearth_protocol::card::{Card, CardFile};
+use hearth_protocol::engine::{Assets, OutputFile};
 use hearth_protocol::id::{BlobHash, CardId, NodeId};
-use hearth_protocol::job::OutputRef;
+use hearth_protocol::job::{ImageFormat, OutputRef};
 use hearth_protocol::limits;
 use hearth_protocol::unit::{ByteCount, Millis};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 use crate::blobs::{Blobs, FetchError, JobBlobError, Presence, ProviderError};
+
+pub(crate) use assets::{Needs, assets};
 
 /// A worker that drips is asked again later.
 const COLLECT_MAX: Duration = Duration::from_secs(120);
@@ -110,7 +114,7 @@ pub(crate) struct Places {
 impl Places {
     /// Returns where an output of this name goes, if it is kept.
     pub(crate) fn path(&self, name: &str) -> Option<PathBuf> {
-        if name == "image.png" {
+        if is_picture(name) {
             return Some(self.image.clone());
         }
         let plain = name
@@ -122,6 +126,13 @@ impl Places {
             .filter(|_| plain && name.starts_with("step_"))?;
         Some(steps.join(name))
     }
+}
+
+/// Returns whether an output is the picture a person asked for.
+pub(crate) fn is_picture(name: &str) -> bool {
+    ImageFormat::ALL
+        .iter()
+        .any(|format| format.file_name() == name)
 }
 
 /// Fetches every missing file of some cards.
@@ -204,66 +215,6 @@ pub(crate) async fn fetch_card(
 /// Returns whether a card's file is here whole.
 pub(crate) async fn is_here(blobs: &Blobs, file: &CardFile) -> bool {
     matches!(blobs.has(file.blob).await, Ok(Presence::Complete { size }) if size == file.size.get())
-}
-
-/// Finds the files an engine run reads.
-pub(crate) async fn assets(blobs: Blobs, call: CallId, cards: Vec<Card>, answers: Answers) {
-    let mut models = Vec::new();
-    let mut failed = None;
-    for card in &cards {
-        match model_asset(&blobs, card).await {
-            Ok(model) => models.push(model),
-            Err(error) => failed = Some(causes(&error)),
-        }
-    }
-    let assets = match (failed, models.is_empty()) {
-        (Some(cause), _) => Err(cause),
-        (None, true) => Err("the job names no checkpoint".into()),
-        (None, false) => Ok(Assets {
-            checkpoint: models.remove(0),
-            loras: models,
-            embeddings: Vec::new(),
-            vae: None,
-            inputs: Vec::new(),
-        }),
-    };
-    tell(&answers, Answer::Assets { call, assets }).await;
-}
-
-async fn model_asset(blobs: &Blobs, card: &Card) -> Result<ModelAsset, crate::blobs::FileError> {
-    let mut files = Vec::new();
-    for file in &card.files {
-        let path = blobs.file(file.blob).await?.to_string_lossy().into_owned();
-        files.push(AssetFile {
-            name: file.name.clone(),
-            path,
-        });
-    }
-    Ok(ModelAsset {
-        title: card.title.clone(),
-        hash: metadata_hash(card),
-        files,
-    })
-}
-
-/// Returns the hash a picture's metadata names: `AutoV2` of the main file of a checkpoint, `AutoV3`
-/// of a LoRA.
-fn metadata_hash(card: &Card) -> String {
-    let tensors = |file: &&CardFile| file.name.ends_with(".safetensors");
-    let Some(main) = card
-        .files
-        .iter()
-        .filter(tensors)
-        .max_by_key(|file| file.size)
-    else {
-        return String::new();
-    };
-    let digits = |hash: String, count: usize| hash.chars().take(count).collect();
-    match card.kind {
-        CardKind::Checkpoint | CardKind::Vae => digits(main.sha256.to_string(), 10),
-        CardKind::Embedding => digits(main.sha256.to_string(), 12),
-        CardKind::Lora => digits(main.autov3.unwrap_or(main.sha256).to_string(), 12),
-    }
 }
 
 /// Says whose fault it is that an output did not come.

@@ -11,7 +11,7 @@ use hearth_protocol::limits;
 use hearth_protocol::snapshot::{JobView, Notice};
 use serde::{Deserialize, Serialize};
 
-use super::errand::Places;
+use super::errand::{Places, is_picture};
 use super::{Facts, Switchboard};
 use crate::clock::now;
 use crate::store::Table;
@@ -172,6 +172,9 @@ impl Switchboard {
             },
             receipt,
         };
+        if let Some(spec) = self.specs.load(&job) {
+            self.drop_inputs(job, &spec);
+        }
         self.specs.forget(&job);
         self.stored("noting a finished job", |board| {
             board.store.remove(Table::Jobs, job.as_bytes())?;
@@ -225,7 +228,7 @@ impl Switchboard {
         let image = finish
             .outputs
             .iter()
-            .find(|output| output.name == "image.png");
+            .find(|output| is_picture(&output.name));
         let path = self.jobs.places(&view.job, &self.facts).image;
         JobReport {
             image: ImageReport {

@@ -4,6 +4,7 @@ use hearth_dispatch::{CallId, EngineEnd, Event};
 use hearth_protocol::card::Card;
 use hearth_protocol::engine::{Assets, EngineCall, EngineEvent, FailedEnd};
 use hearth_protocol::entry::{Energy, EnergyMethod};
+use hearth_protocol::id::{BlobHash, NodeId};
 use hearth_protocol::job::{JobSpec, Timings};
 
 use super::Run;
@@ -12,18 +13,29 @@ use crate::switchboard::Switchboard;
 use crate::switchboard::errand::{self, Answer};
 
 impl Switchboard {
-    pub(in crate::switchboard) fn run_engine(&mut self, call: CallId, spec: Box<JobSpec>) {
+    pub(in crate::switchboard) fn run_engine(
+        &mut self,
+        call: CallId,
+        requester: NodeId,
+        spec: Box<JobSpec>,
+    ) {
         let cards: Vec<Card> = spec
             .cards()
             .iter()
             .filter_map(|id| Some(self.shelf.card(id)?.trusted().clone()))
             .collect();
         let whole = cards.len() == spec.cards().len();
+        let spec_inputs = spec.start.inputs();
+        let (embeddings, vae) = (spec.embeddings.len(), spec.vae.is_some());
+        let borrowed = (requester != self.me)
+            .then(|| spec_inputs.iter().map(|input| input.blob).collect())
+            .unwrap_or_default();
         self.runs.insert(
             call,
             Run {
                 spec: Some(spec),
                 outputs: Vec::new(),
+                borrowed,
                 cancelled: false,
                 is_done: false,
             },
@@ -35,13 +47,20 @@ impl Switchboard {
                 EngineEnd::Refused("a card is not known here".into()),
             );
         }
+        let needs = errand::Needs {
+            cards,
+            inputs: spec_inputs,
+            vae,
+            embeddings,
+            from: (requester != self.me).then_some(requester),
+        };
         let (blobs, answers) = (self.rooms.blobs.clone(), self.rooms.answers.clone());
         let fault = "looking for the files ended in a fault of the node";
         let lost = Answer::Assets {
             call,
             assets: Err(fault.into()),
         };
-        let errand = errand::assets(blobs, call, cards, answers.clone());
+        let errand = errand::assets(blobs, call, needs, answers.clone());
         errand::send_out(&answers, lost, errand);
     }
 
@@ -65,7 +84,7 @@ impl Switchboard {
             run: call.get(),
             spec,
             assets,
-            memory_max: None,
+            memory_max: crate::device::memory_available(),
         }) {
             self.engine_failed(
                 call,
@@ -90,8 +109,18 @@ impl Switchboard {
         }
     }
 
+    /// Drops what was fetched from a requester for a run, unless another run needs it.
+    fn drop_borrowed(&self, borrowed: &[BlobHash]) {
+        let needed = |hash: &BlobHash| self.runs.values().any(|run| run.borrowed.contains(hash));
+        for hash in borrowed.iter().filter(|hash| !needed(hash)) {
+            self.drop_job_blob(*hash);
+        }
+    }
+
     fn engine_failed(&mut self, call: CallId, evaluations: u32, end: EngineEnd) {
-        self.runs.remove(&call);
+        if let Some(run) = self.runs.remove(&call) {
+            self.drop_borrowed(&run.borrowed);
+        }
         if matches!(end, EngineEnd::Died) {
             self.dispatch(Event::EngineUnloaded);
         }
@@ -141,6 +170,8 @@ impl Switchboard {
                 if let Some(run) = self.runs.get_mut(&call) {
                     run.outputs = outputs;
                     run.is_done = true;
+                    let borrowed = std::mem::take(&mut run.borrowed);
+                    self.drop_borrowed(&borrowed);
                 }
                 let energy = self.energy(&timings);
                 self.pulse.energy_mj = self.pulse.energy_mj.saturating_add(energy.millijoules);

@@ -1,22 +1,25 @@
 //! Asking for pictures: names become cards, wishes become specs, specs become jobs.
 
+mod specs;
+
 use std::path::Path;
 
 use hearth_dispatch::{Event, Place as DispatchPlace, Submission};
-use hearth_protocol::card::{Card, CardKind, Settings};
+use hearth_protocol::card::CardKind;
 use hearth_protocol::control::{GenerateRequest, Place, Problem, Reply};
 use hearth_protocol::id::{CardId, JobId, Salt};
-use hearth_protocol::job::{Family, ImageFormat, JobSpec, Latents, LoraUse};
+use hearth_protocol::job::{Family, ImageFormat, JobSpec, Start};
 use hearth_protocol::limits;
 
-use super::{refused, usage};
+use super::usage;
 use crate::switchboard::Switchboard;
 use crate::switchboard::jobs::Wishes;
 
 impl Switchboard {
     pub(in crate::switchboard) fn generate(
         &mut self,
-        request: GenerateRequest,
+        request: &GenerateRequest,
+        start: &Start,
     ) -> Result<Reply, Problem> {
         if request.count == 0 || request.count > limits::COUNT_MAX {
             return Err(usage(format!(
@@ -24,7 +27,7 @@ impl Switchboard {
                 limits::COUNT_MAX
             )));
         }
-        let specs = self.specs(&request)?;
+        let specs = self.specs(request, start)?;
         let place = self.place(&request.place)?;
         if request.dry_run {
             return Ok(self.estimate(&specs, place));
@@ -33,7 +36,7 @@ impl Switchboard {
         for (index, spec) in specs.into_iter().enumerate() {
             let salt = Salt::from_bytes(crate::chance::bytes());
             let job = spec.job_id(&salt);
-            self.jobs.wish(job, wishes(&request, &spec, job, index));
+            self.jobs.wish(job, wishes(request, &spec, job, index));
             let sizes = spec
                 .cards()
                 .iter()
@@ -63,63 +66,7 @@ impl Switchboard {
         card.map_or(Family::Sd15, |card| card.trusted().family)
     }
 
-    fn specs(&self, request: &GenerateRequest) -> Result<Vec<JobSpec>, Problem> {
-        let checkpoint = self.checkpoint(request.model.as_deref())?;
-        let mut loras = Vec::new();
-        for ask in &request.loras {
-            let card = self.model_of_kind(&ask.model, CardKind::Lora)?;
-            loras.push(LoraUse {
-                card,
-                unet: ask.unet,
-                text: ask.text,
-            });
-        }
-        let settings = self.settings(&checkpoint);
-        let (width, height) = request.size.unwrap_or((settings.width, settings.height));
-        let first = request.seed.unwrap_or_else(drawn_seed);
-        let spec = |index: u32| JobSpec {
-            loras: loras.clone(),
-            negative: request.negative.clone(),
-            width,
-            height,
-            steps: request.steps.unwrap_or(settings.steps),
-            guidance: request.guidance.unwrap_or(settings.guidance),
-            sampler: request.sampler.unwrap_or(settings.sampler),
-            schedule: request.schedule.unwrap_or(settings.schedule),
-            penultimate: request.penultimate,
-            clip_skip: request.clip_skip.unwrap_or(settings.clip_skip),
-            seed: first.wrapping_add(u64::from(index)),
-            variation: request.variation,
-            eta_seed_delta: request.eta_seed_delta,
-            rng: request.rng,
-            compat: request.compat,
-            hires: request.hires,
-            tiling: request.tiling,
-            format: request.format.unwrap_or(ImageFormat::Png),
-            latents: if request.save_steps.is_some() {
-                Latents::EveryStep
-            } else {
-                Latents::Dropped
-            },
-            ..JobSpec::plain(checkpoint, &request.prompt)
-        };
-        let specs: Vec<JobSpec> = (0..request.count).map(spec).collect();
-        for spec in &specs {
-            spec.check().map_err(|error| usage(error.to_string()))?;
-        }
-        Ok(specs)
-    }
-
-    fn settings(&self, checkpoint: &CardId) -> Settings {
-        self.shelf
-            .card(checkpoint)
-            .map_or(Settings::of(Family::Sd15), |card| {
-                let card = card.trusted();
-                card.settings.unwrap_or(Settings::of(card.family))
-            })
-    }
-
-    fn model_of_kind(&self, name: &str, kind: CardKind) -> Result<CardId, Problem> {
+    pub(super) fn model_of_kind(&self, name: &str, kind: CardKind) -> Result<CardId, Problem> {
         let id = self.model(name)?;
         match self.shelf.card(&id).map(|card| card.trusted().kind) {
             Some(found) if found != kind => {
@@ -133,23 +80,6 @@ impl Switchboard {
                     .hint(format!("name it with {flag}")))
             }
             Some(_) | None => Ok(id),
-        }
-    }
-
-    fn checkpoint(&self, name: Option<&str>) -> Result<CardId, Problem> {
-        if let Some(name) = name {
-            return self.model_of_kind(name, CardKind::Checkpoint);
-        }
-        let checkpoint =
-            |(id, card): (&CardId, &Card)| (card.kind == CardKind::Checkpoint).then_some(*id);
-        let known: Vec<CardId> = self.shelf.cards().filter_map(checkpoint).collect();
-        match known.as_slice() {
-            [one] => Ok(*one),
-            [] => {
-                Err(refused("no checkpoint is known here").hint("add one: hearth model add PATH"))
-            }
-            _ => Err(usage("several checkpoints are known")
-                .hint("name one with --model; 'hearth model list' shows them")),
         }
     }
 
@@ -169,14 +99,11 @@ impl Switchboard {
     }
 }
 
-fn drawn_seed() -> u64 {
-    let bytes = crate::chance::bytes();
-    // 32 bits, as people are used to: they read and type seeds.
-    u64::from(u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
-}
-
 fn wishes(request: &GenerateRequest, spec: &JobSpec, job: JobId, index: usize) -> Wishes {
-    let numbered = |dir: &String| format!("{dir}/hearth-{}-{index:03}.png", job.short());
+    let numbered = |dir: &String| {
+        let extension = extension(spec.format);
+        format!("{dir}/hearth-{}-{index:03}.{extension}", job.short())
+    };
     let out = request.out.as_ref().map(|out| {
         let is_folder = request.count > 1 || Path::new(out).is_dir();
         if is_folder {
@@ -198,5 +125,14 @@ fn wishes(request: &GenerateRequest, spec: &JobSpec, job: JobId, index: usize) -
         seed: spec.seed,
         size: (spec.width, spec.height),
         sampling: spec.steps,
+    }
+}
+
+/// Returns the ending of a picture's file name.
+pub(in crate::switchboard) const fn extension(format: ImageFormat) -> &'static str {
+    match format {
+        ImageFormat::Png => "png",
+        ImageFormat::Webp => "webp",
+        ImageFormat::Jpeg => "jpeg",
     }
 }
