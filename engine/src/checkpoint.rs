@@ -7,7 +7,7 @@ use candle_core::Tensor;
 use hearth_protocol::engine::{Assets, ModelAsset};
 use hearth_protocol::job::{Compat, LoraUse};
 
-use crate::clip::{ClipConfig, ClipText};
+use crate::clip::{ClipConfig, ClipText, Layer, Piece};
 use crate::folder::{Folder, TEXT_ENCODER, UNET, VAE};
 use crate::load::LoadError;
 use crate::lora::{Deltas, Strength};
@@ -15,7 +15,7 @@ use crate::modules::{AdapterNames, Part, Scope, record};
 use crate::schedule::{NoiseTable, ScheduleConfig};
 use crate::tokenizer::PromptTokenizer;
 use crate::unet::{Unet, UnetConfig};
-use crate::vae::{VaeConfig, VaeDecoder};
+use crate::vae::{Vae, VaeConfig};
 use crate::warning::Warning;
 use crate::weights::Weights;
 
@@ -25,7 +25,7 @@ pub(crate) struct Checkpoint {
     tokenizer: PromptTokenizer,
     text: ClipText,
     pub(crate) unet: Unet,
-    pub(crate) vae: VaeDecoder,
+    pub(crate) vae: Vae,
     /// Pixels a latent covers in each direction.
     pub(crate) factor: usize,
     pub(crate) noise: NoiseTable,
@@ -57,8 +57,8 @@ impl Checkpoint {
         let mut weights = Weights::open(UNET.name, &folder.weights(&UNET)?, deltas.unet)?;
         let unet = Unet::new(&unet_config, Scope::root(&mut weights))?;
         let mut weights = Weights::open(VAE.name, &folder.weights(&VAE)?, BTreeMap::new())?;
-        let vae = VaeDecoder::new(&vae_config, Scope::root(&mut weights))?;
-        let factor = vae_config.factor();
+        let vae = Vae::new(&vae_config, Scope::root(&mut weights))?;
+        let factor = vae.factor();
         Ok(Self {
             tokenizer,
             text,
@@ -97,9 +97,11 @@ impl Checkpoint {
         let longest = windows.iter().map(Vec::len).max().unwrap_or(1);
         let encode = |mut windows: Vec<Vec<u32>>| {
             windows.resize(longest, self.tokenizer.empty_window());
-            let parts: candle_core::Result<Vec<_>> =
-                windows.iter().map(|ids| self.text.encode(ids)).collect();
-            Tensor::cat(&parts?, 1)
+            let pieces = |ids: &Vec<u32>| ids.iter().map(|id| Piece::Token(*id)).collect();
+            let windows: Vec<Vec<Piece>> = windows.iter().map(pieces).collect();
+            let hidden = self.text.encode(&windows, Layer::LAST)?.hidden;
+            let (count, tokens, channels) = hidden.dims3()?;
+            hidden.reshape((1, count * tokens, channels))
         };
         let negative = windows.pop().unwrap_or_default();
         let positive = windows.pop().unwrap_or_default();
@@ -122,7 +124,7 @@ pub(crate) fn check(folder: Folder<'_>) -> Result<(), LoadError> {
     let parts = [
         (&TEXT_ENCODER, record(|scope| ClipText::new(&clip, scope))?),
         (&UNET, record(|scope| Unet::new(&unet, scope))?),
-        (&VAE, record(|scope| VaeDecoder::new(&vae, scope))?),
+        (&VAE, record(|scope| Vae::new(&vae, scope))?),
     ];
     for (part, modules) in parts {
         Weights::open(part.name, &folder.weights(part)?, BTreeMap::new())?.check(&modules)?;
@@ -131,6 +133,10 @@ pub(crate) fn check(folder: Folder<'_>) -> Result<(), LoadError> {
 }
 
 fn check_agreement(clip: &ClipConfig, unet: &UnetConfig) -> Result<(), LoadError> {
+    if unet.in_channels != 4 || unet.addition_embed_type.is_some() {
+        let what = "an inpainting or XL model, which no job can use yet".to_owned();
+        return Err(LoadError::Unsupported { part: "unet", what });
+    }
     if clip.hidden_size == unet.cross_attention_dim {
         return Ok(());
     }

@@ -1,9 +1,12 @@
-//! The CLIP text encoder: token ids to the vectors the UNet listens to.
+//! The CLIP text encoders: windows of tokens to the vectors the UNet listens to.
 //!
-//! Any size by `text_encoder/config.json`; quick GELU or exact GELU as it says. No pooled output
-//! and no projection: Stable Diffusion 1 uses neither.
+//! CLIP-L, OpenCLIP-H and bigG, and any other size by `text_encoder/config.json`, in transformers'
+//! layout: quick GELU or exact GELU as it says, pooled text where the model has a projection. What a
+//! prompt means (its grammar, weights, windows) is not known here.
 
-use candle_core::{Device, Result, Tensor};
+use std::sync::Arc;
+
+use candle_core::{IndexOp, Result, Tensor, bail};
 use serde::Deserialize;
 
 use crate::layers::{LayerNorm, Linear};
@@ -26,6 +29,15 @@ pub(crate) struct ClipConfig {
     pub(crate) hidden_act: String,
     #[serde(default = "default_eps")]
     pub(crate) layer_norm_eps: f64,
+    /// Names the class: only `CLIPTextModelWithProjection` has a projection.
+    #[serde(default)]
+    pub(crate) architectures: Vec<String>,
+    /// Width of the pooled text.
+    #[serde(default)]
+    pub(crate) projection_dim: Option<usize>,
+    /// Whose position is pooled. Old configurations say 2 and mean the highest id.
+    #[serde(default = "default_eos")]
+    pub(crate) eos_token_id: u32,
 }
 
 fn default_positions() -> usize {
@@ -40,7 +52,20 @@ fn default_eps() -> f64 {
     1e-5
 }
 
+fn default_eos() -> u32 {
+    49407
+}
+
 impl ClipConfig {
+    /// Returns the width of the pooled text, if the model has a projection.
+    pub(crate) fn projection(&self) -> Option<usize> {
+        let projects = self
+            .architectures
+            .iter()
+            .any(|class| class == "CLIPTextModelWithProjection");
+        self.projection_dim.filter(|_| projects)
+    }
+
     /// Checks bounds, so that a hostile file cannot ask for absurd work.
     pub(crate) fn check(&self) -> std::result::Result<(), LoadError> {
         let unsupported = |what: String| {
@@ -59,6 +84,12 @@ impl ClipConfig {
         }
         if !(3..=4096).contains(&self.max_position_embeddings) || self.vocab_size > 1 << 20 {
             return unsupported(format!("{} positions", self.max_position_embeddings));
+        }
+        match self.projection() {
+            Some(width) if !(1..=8192).contains(&width) => {
+                return unsupported(format!("a projection to {width}"));
+            }
+            Some(_) | None => {}
         }
         Ok(())
     }
@@ -85,8 +116,86 @@ impl ClipConfig {
             max_position_embeddings: 77,
             hidden_act: default_activation(),
             layer_norm_eps: default_eps(),
+            architectures: Vec::new(),
+            projection_dim: None,
+            eos_token_id: default_eos(),
         }
     }
+
+    /// The text encoder of Stable Diffusion 2, without the last layer nobody reads.
+    #[cfg(test)]
+    pub(crate) fn open_clip_h() -> Self {
+        Self {
+            hidden_size: 1024,
+            intermediate_size: 4096,
+            num_hidden_layers: 23,
+            num_attention_heads: 16,
+            hidden_act: "gelu".to_owned(),
+            ..Self::clip_l()
+        }
+    }
+
+    /// The second text encoder of Stable Diffusion XL.
+    #[cfg(test)]
+    pub(crate) fn big_g() -> Self {
+        Self {
+            hidden_size: 1280,
+            intermediate_size: 5120,
+            num_hidden_layers: 32,
+            num_attention_heads: 20,
+            hidden_act: "gelu".to_owned(),
+            architectures: vec!["CLIPTextModelWithProjection".to_owned()],
+            projection_dim: Some(1280),
+            ..Self::clip_l()
+        }
+    }
+}
+
+/// One position of a window.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Piece {
+    /// A word of the vocabulary.
+    Token(u32),
+    /// A vector in place of a word's own, as long as the encoder is wide: textual inversion.
+    Vector(Arc<[f32]>),
+}
+
+/// Which hidden state is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Layer {
+    /// Layers left out, counted from the end: A1111's clip skip less one.
+    pub(crate) skip: usize,
+    /// Whether the final normalisation follows, as Stable Diffusion 1 and 2 want and XL does not.
+    pub(crate) finish: Finish,
+}
+
+/// What follows the last layer run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Finish {
+    Normalised,
+    Raw,
+}
+
+impl Layer {
+    /// What Stable Diffusion 1 and 2 listen to.
+    pub(crate) const LAST: Self = Self {
+        skip: 0,
+        finish: Finish::Normalised,
+    };
+    /// What Stable Diffusion XL listens to, of both its encoders.
+    pub(crate) const PENULTIMATE: Self = Self {
+        skip: 1,
+        finish: Finish::Raw,
+    };
+}
+
+/// Windows as the UNet listens to them.
+#[derive(Clone, Debug)]
+pub(crate) struct Encoded {
+    /// `[windows, tokens, channels]`.
+    pub(crate) hidden: Tensor,
+    /// `[windows, width]`, of models with a projection.
+    pub(crate) pooled: Option<Tensor>,
 }
 
 /// A CLIP text encoder.
@@ -94,11 +203,14 @@ impl ClipConfig {
 pub(crate) struct ClipText {
     tokens: Tensor,
     positions: Tensor,
-    layers: Vec<Layer>,
+    blocks: Vec<Block>,
     final_norm: LayerNorm,
+    projection: Option<Linear>,
+    eos: u32,
 }
 
 impl ClipText {
+    /// Takes a scope without transformers' `text_model.`; the projection is beside the rest.
     pub(crate) fn new(
         config: &ClipConfig,
         mut scope: Scope<'_>,
@@ -117,33 +229,112 @@ impl ClipText {
             "embeddings.position_embedding",
             config.max_position_embeddings,
         )?;
-        let layers = (0..config.num_hidden_layers)
-            .map(|i| Layer::new(config, scope.at(format!("encoder.layers.{i}"))))
+        let blocks = (0..config.num_hidden_layers)
+            .map(|i| Block::new(config, scope.at(format!("encoder.layers.{i}"))))
             .collect::<std::result::Result<_, _>>()?;
         let final_norm =
             LayerNorm::new(scope.at("final_layer_norm"), width, config.layer_norm_eps)?;
+        let projection = match config.projection() {
+            Some(pooled) => {
+                let scope = scope.at("text_projection");
+                Some(Linear::without_bias(scope, (width, pooled))?)
+            }
+            None => None,
+        };
         Ok(Self {
             tokens,
             positions,
-            layers,
+            blocks,
             final_norm,
+            projection,
+            eos: config.eos_token_id,
         })
     }
 
-    /// Returns `[1, ids, channels]`: the last hidden state behind the final normalisation.
-    pub(crate) fn encode(&self, ids: &[u32]) -> Result<Tensor> {
-        let ids = Tensor::new(ids, &Device::Cpu)?;
-        let positions = self.positions.narrow(0, 0, ids.dim(0)?)?;
-        let mut x = (self.tokens.index_select(&ids, 0)? + positions)?.unsqueeze(0)?;
-        for layer in &self.layers {
-            x = layer.forward(&x)?;
+    /// Returns how many layers it has: clip skip stays below.
+    pub(crate) fn layers(&self) -> usize {
+        self.blocks.len()
+    }
+
+    /// Returns the length a vector in place of a word must have.
+    pub(crate) fn width(&self) -> Result<usize> {
+        self.tokens.dim(1)
+    }
+
+    /// Encodes windows of one length, each for itself. The pooled text is always of the last layer.
+    pub(crate) fn encode<W: AsRef<[Piece]>>(&self, windows: &[W], layer: Layer) -> Result<Encoded> {
+        let Some(wanted) = self.blocks.len().checked_sub(layer.skip).filter(|n| *n > 0) else {
+            bail!("clip skip {} of {} layers", layer.skip, self.blocks.len());
+        };
+        let embedded: Result<Vec<_>> = windows.iter().map(|w| self.embed(w.as_ref())).collect();
+        let mut x = Tensor::cat(&embedded?, 0)?;
+        for block in &self.blocks[..wanted] {
+            x = block.forward(&x)?;
         }
-        self.final_norm.forward(&x)
+        let hidden = match layer.finish {
+            Finish::Normalised => self.final_norm.forward(&x)?,
+            Finish::Raw => x.clone(),
+        };
+        let pooled = match &self.projection {
+            Some(projection) => {
+                for block in &self.blocks[wanted..] {
+                    x = block.forward(&x)?;
+                }
+                Some(projection.forward(&self.ends(&x, windows)?)?.squeeze(1)?)
+            }
+            None => None,
+        };
+        Ok(Encoded { hidden, pooled })
+    }
+
+    /// Returns `[1, pieces, channels]`: words and given vectors, each at its position.
+    fn embed(&self, window: &[Piece]) -> Result<Tensor> {
+        let (device, dtype) = (self.tokens.device(), self.tokens.dtype());
+        let positions = self.positions.narrow(0, 0, window.len())?;
+        let id = |piece: &Piece| match piece {
+            Piece::Token(id) => *id,
+            Piece::Vector(_) => 0,
+        };
+        let ids: Vec<u32> = window.iter().map(id).collect();
+        let ids = Tensor::from_vec(ids, window.len(), device)?;
+        let mut x = self.tokens.index_select(&ids, 0)?;
+        for (i, piece) in window.iter().enumerate() {
+            if let Piece::Vector(vector) = piece {
+                let vector = Tensor::from_slice(vector, (1, vector.len()), device)?;
+                x = x.slice_scatter(&vector.to_dtype(dtype)?, 0, i)?;
+            }
+        }
+        (x + positions)?.unsqueeze(0)
+    }
+
+    /// Returns `[windows, 1, channels]`: the last layer's state at each window's end, normalised.
+    fn ends<W: AsRef<[Piece]>>(&self, x: &Tensor, windows: &[W]) -> Result<Tensor> {
+        let end = |(i, window): (usize, &W)| {
+            let end = end(window.as_ref(), self.eos);
+            x.i((i, end..=end))?.unsqueeze(0)
+        };
+        let ends: Result<Vec<_>> = windows.iter().enumerate().map(end).collect();
+        self.final_norm.forward(&Tensor::cat(&ends?, 0)?)
     }
 }
 
+/// Returns where transformers pools: at the first end-of-text, or, where a configuration says 2, at the
+/// first of the highest id. Vectors are not words and never the end.
+fn end(window: &[Piece], eos: u32) -> usize {
+    let ids = window.iter().map(|piece| match piece {
+        Piece::Token(id) => Some(*id),
+        Piece::Vector(_) => None,
+    });
+    let eos = if eos == 2 {
+        ids.clone().max().flatten()
+    } else {
+        Some(eos)
+    };
+    ids.into_iter().position(|id| id == eos).unwrap_or(0)
+}
+
 #[derive(Debug)]
-struct Layer {
+struct Block {
     norm1: LayerNorm,
     q: Linear,
     k: Linear,
@@ -156,7 +347,7 @@ struct Layer {
     fc2: Linear,
 }
 
-impl Layer {
+impl Block {
     fn new(config: &ClipConfig, mut scope: Scope<'_>) -> std::result::Result<Self, LoadError> {
         let (width, inner) = (config.hidden_size, config.intermediate_size);
         let eps = config.layer_norm_eps;
@@ -186,5 +377,38 @@ impl Layer {
             .forward(&attention(&q, &k, &v, self.heads, Mask::Causal)?)?)?;
         let n = self.fc1.forward(&self.norm2.forward(&x)?)?;
         &x + self.fc2.forward(&self.activation.apply(&n)?)?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::modules::{Module, record};
+
+    #[test]
+    fn end_is_the_first_end_of_text_or_the_highest_word() {
+        let vector = Piece::Vector(Arc::from([0.5_f32; 4]));
+        let window = [5, 9, 3, 9].map(Piece::Token);
+        let window = [[vector].as_slice(), window.as_slice()].concat();
+        assert_eq!(end(&window, 3), 3);
+        assert_eq!(end(&window, 2), 2);
+        assert_eq!(
+            end(&window, 4),
+            0,
+            "transformers falls back to the first position"
+        );
+    }
+
+    #[test]
+    fn e1_published_encoders_have_their_numbers_of_parameters() {
+        for (config, want) in [
+            (ClipConfig::clip_l(), 123_060_480),
+            (ClipConfig::open_clip_h(), 340_387_840),
+            (ClipConfig::big_g(), 694_659_840),
+        ] {
+            let modules = record(|scope| ClipText::new(&config, scope)).unwrap();
+            let got: usize = modules.iter().map(Module::parameters).sum();
+            assert_eq!(got, want, "{} wide", config.hidden_size);
+        }
     }
 }

@@ -1,12 +1,26 @@
 //! The layers all three models are made of, over the fused kernels.
 
-use candle_core::{Result, Tensor};
+use candle_core::{D, Result, Tensor};
 
 use crate::load::LoadError;
 use crate::modules::{Bias, Kind, Scope};
-use hearth_kernels::conv::{Geometry, conv2d};
+use hearth_kernels::conv::{Edge, Geometry, conv2d};
 use hearth_kernels::linear::{self, Out};
 use hearth_kernels::norm::{self, Then};
+
+/// How a forward pass treats every layer it comes through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pass {
+    /// What convolutions see beyond the picture's edge: [`Edge::Wrap`] makes pictures that tile.
+    pub(crate) edge: Edge,
+}
+
+impl Pass {
+    /// An ordinary picture.
+    pub(crate) const PLAIN: Self = Self { edge: Edge::Zero };
+    /// A picture without seams when it is laid beside itself.
+    pub(crate) const SEAMLESS: Self = Self { edge: Edge::Wrap };
+}
 
 /// `x * weight^T + bias` over tokens.
 #[derive(Debug)]
@@ -43,8 +57,11 @@ impl Linear {
         shape: &[usize],
         bias: Bias,
     ) -> std::result::Result<Self, LoadError> {
-        let (weight, bias) = scope.module(Kind::Linear, shape, bias)?;
-        let weight = weight.reshape((shape[0], shape[1]))?;
+        let (mut weight, bias) = scope.module(Kind::Linear, shape, bias)?;
+        // Not reshaped: that would fill a recorder's zeros, which take no memory as they are.
+        while weight.rank() > 2 {
+            weight = weight.squeeze(D::Minus1)?;
+        }
         Ok(Self { weight, bias })
     }
 
@@ -79,32 +96,34 @@ impl Conv {
         let (weight, bias) = scope.module(Kind::Conv, &shape, Bias::Present)?;
         Ok(Self {
             weight,
-            bias: bias.reshape((1, outer))?,
+            bias: bias.unsqueeze(0)?,
             geometry,
         })
     }
 
-    pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        conv2d(x, &self.weight, &self.bias, self.geometry)
+    pub(crate) fn forward(&self, x: &Tensor, pass: Pass) -> Result<Tensor> {
+        conv2d(x, &self.weight, &self.bias, self.geometry(pass))
     }
 
     /// Adds `[1 or batch, out]` to every pixel at no cost.
-    pub(crate) fn forward_plus(&self, x: &Tensor, addend: &Tensor) -> Result<Tensor> {
-        conv2d(
-            x,
-            &self.weight,
-            &self.bias.broadcast_add(addend)?,
-            self.geometry,
-        )
+    pub(crate) fn forward_plus(&self, x: &Tensor, addend: &Tensor, pass: Pass) -> Result<Tensor> {
+        let bias = self.bias.broadcast_add(addend)?;
+        conv2d(x, &self.weight, &bias, self.geometry(pass))
     }
 
     /// Stretches the input to `size` by nearest neighbour first.
-    pub(crate) fn forward_stretched(&self, x: &Tensor, size: (usize, usize)) -> Result<Tensor> {
-        let geometry = Geometry {
-            stretch: Some(size),
-            ..self.geometry
-        };
+    pub(crate) fn forward_stretched(
+        &self,
+        x: &Tensor,
+        size: (usize, usize),
+        pass: Pass,
+    ) -> Result<Tensor> {
+        let geometry = self.geometry(pass).stretched(size);
         conv2d(x, &self.weight, &self.bias, geometry)
+    }
+
+    fn geometry(&self, pass: Pass) -> Geometry {
+        self.geometry.with_edge(pass.edge)
     }
 }
 

@@ -48,6 +48,16 @@ impl Module {
     pub(crate) fn adaptable(&self) -> bool {
         matches!(self.kind, Kind::Linear | Kind::Conv)
     }
+
+    /// Returns how many numbers its weight and bias are.
+    #[cfg(test)]
+    pub(crate) fn parameters(&self) -> usize {
+        let bias = match self.bias {
+            Bias::Present => self.shape[0],
+            Bias::Absent => 0,
+        };
+        self.shape.iter().product::<usize>() + bias
+    }
 }
 
 /// Where a model's weights come from.
@@ -187,17 +197,8 @@ mod tests {
         assert_eq!(unet.iter().filter(trained).count(), 192);
         let text = record(|scope| ClipText::new(&ClipConfig::clip_l(), scope)).unwrap();
         assert_eq!(text.iter().filter(|m| m.adaptable()).count(), 72);
-        let parameters: usize = unet.iter().map(count).sum();
+        let parameters: usize = unet.iter().map(Module::parameters).sum();
         assert_eq!(parameters, 859_520_964);
-    }
-
-    fn count(module: &Module) -> usize {
-        let bias = if module.bias == Bias::Present {
-            module.shape[0]
-        } else {
-            0
-        };
-        module.shape.iter().product::<usize>() + bias
     }
 
     #[test]

@@ -7,8 +7,10 @@ use hearth_protocol::engine::Assets;
 use hearth_protocol::job::{Compat, JobSpec, NoiseSchedule, Rng};
 
 use crate::checkpoint::Checkpoint;
+use crate::layers::Pass;
 use crate::load::LoadError;
 use crate::schedule::{NoiseTable, ScheduleConfig};
+use crate::unet::Conditioning;
 use crate::warning::Warning;
 use crate::{RunError, noise};
 
@@ -69,12 +71,18 @@ impl Probe {
     /// Returns the network's prediction for latents `[batch, 4, height, width]`.
     pub fn unet(&self, latents: &Values, timestep: f64, text: &Values) -> Result<Values, RunError> {
         let (latents, text) = (latents.tensor()?, text.tensor()?);
-        Values::of(&self.0.unet.forward(&latents, timestep, &text)?)
+        let listen = Conditioning::text(&text);
+        Values::of(
+            &self
+                .0
+                .unet
+                .forward(&latents, timestep, &listen, Pass::PLAIN)?,
+        )
     }
 
     /// Returns the pixels of latents, `[batch, 3, height, width]`, nominally in -1..=1.
     pub fn decode(&self, latents: &Values) -> Result<Values, RunError> {
-        Values::of(&self.0.vae.decode(&latents.tensor()?)?)
+        Values::of(&self.0.vae.decode(&latents.tensor()?, Pass::PLAIN)?)
     }
 }
 

@@ -11,9 +11,11 @@ use hearth_protocol::limits;
 use thiserror::Error;
 
 use crate::checkpoint::Checkpoint;
+use crate::layers::Pass;
 use crate::load::LoadError;
 use crate::sampler::{self, Step};
 use crate::tensor_file::{OwnedTensor, write};
+use crate::unet::Conditioning;
 use crate::warning::Warning;
 use crate::{noise, picture, preview};
 
@@ -226,7 +228,7 @@ impl Job<'_> {
         let evaluations = spec.evaluations();
         stop_if(self.cancel, evaluations)?;
         progress.phase(Phase::Decoding, None);
-        let rgb = picture::rgb(&self.checkpoint.vae.decode(&latents)?)?;
+        let rgb = picture::rgb(&self.checkpoint.vae.decode(&latents, Pass::PLAIN)?)?;
         let texts = [
             ("parameters", picture::parameters(spec, self.assets)),
             ("hearth", picture::story(spec)),
@@ -270,15 +272,22 @@ impl Job<'_> {
             positive
         };
         progress.phase(Phase::Denoising { step: 0, steps }, None);
+        let listen = Conditioning::text(&text);
         let mut evaluations = 0;
         let predict = |input: &Tensor, timestep: f64| {
             stop_if(self.cancel, evaluations)?;
             evaluations += 1;
             if !guided {
-                return Ok(self.checkpoint.unet.forward(input, timestep, &text)?);
+                return Ok(self
+                    .checkpoint
+                    .unet
+                    .forward(input, timestep, &listen, Pass::PLAIN)?);
             }
             let both = Tensor::cat(&[input, input], 0)?;
-            let both = self.checkpoint.unet.forward(&both, timestep, &text)?;
+            let both = self
+                .checkpoint
+                .unet
+                .forward(&both, timestep, &listen, Pass::PLAIN)?;
             let (negative, positive) = (both.narrow(0, 0, 1)?, both.narrow(0, 1, 1)?);
             Ok::<_, RunError>((&negative + ((positive - &negative)? * guidance)?)?)
         };

@@ -20,7 +20,7 @@ use crate::modules::{Bias, Kind, Module, record};
 use crate::noise;
 use crate::tensor_file::{OwnedTensor, write};
 use crate::unet::{Unet, UnetConfig};
-use crate::vae::{VaeConfig, VaeDecoder};
+use crate::vae::{Vae, VaeConfig};
 
 /// Why the tiny model could not be written.
 #[derive(Debug, Error)]
@@ -207,7 +207,7 @@ impl Configs {
         Ok(Modules {
             text: record(|scope| ClipText::new(&text, scope))?,
             unet: record(|scope| Unet::new(&unet, scope))?,
-            vae: record(|scope| VaeDecoder::new(&vae, scope))?,
+            vae: record(|scope| Vae::new(&vae, scope))?,
         })
     }
 }

@@ -1,35 +1,75 @@
-//! The conditional UNet of Stable Diffusion 1, at any size its `config.json` describes.
+//! The conditional UNet of Stable Diffusion 1, 2 and XL, at any size its `config.json` describes.
 //!
 //! Follows diffusers' `UNet2DConditionModel` to rounding, its quirks included: `attention_head_dim`
 //! is the number of heads, GEGLU gates with the exact GELU, timestep embeddings start with cosines.
-//! Extra inputs (SDXL's sizes, classes, control residuals) are refused, never ignored.
+//! Covers the relatives too: inpainting's 9 channels and instruct-pix2pix's 8, distilled models
+//! without middle or with uneven blocks, guidance as an input (LCM), and residuals of a ControlNet.
+//! Anything else a configuration asks for (classes, gated attention) is refused, never ignored.
 
 mod block;
 mod config;
+mod plan;
 mod resnet;
 mod timestep;
 mod transformer;
 
 pub(crate) use config::UnetConfig;
 
-use candle_core::{Result, Tensor};
+use candle_core::{Result, Tensor, bail};
 
-use crate::layers::{Conv, GroupNorm};
+use crate::layers::{Conv, GroupNorm, Pass};
 use crate::load::LoadError;
 use crate::modules::Scope;
-use block::{DownBlock, MidBlock, UpBlock};
+use block::{Context, DownBlock, MidBlock, UpBlock};
 use hearth_kernels::conv::Geometry;
+use plan::Plan;
 use timestep::TimestepEmbedding;
 
 pub(crate) use resnet::{Resnet, ResnetStyle};
 
-/// A denoising network: latents, a timestep and text vectors to predicted noise.
+/// What a prediction listens to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Conditioning<'a> {
+    /// `[batch, tokens, channels]`.
+    pub(crate) text: &'a Tensor,
+    /// What [`Unet::added`] makes of pooled text and sizes, `[batch, width]`: for SDXL and no other.
+    pub(crate) added: Option<&'a Tensor>,
+    /// The guidance scale, for models distilled to take it; others do not look at it.
+    pub(crate) guidance: Option<f64>,
+    /// What a ControlNet adds.
+    pub(crate) control: Option<&'a Residuals>,
+}
+
+impl<'a> Conditioning<'a> {
+    /// Text alone.
+    pub(crate) fn text(text: &'a Tensor) -> Self {
+        Self {
+            text,
+            added: None,
+            guidance: None,
+            control: None,
+        }
+    }
+}
+
+/// What a ControlNet adds to a UNet's skips and to its middle, all times its strength.
+#[derive(Clone, Debug)]
+pub(crate) struct Residuals {
+    /// One for each skip, in the order they are made: `conv_in`'s output first. 12 in Stable
+    /// Diffusion 1 and 2, 9 in XL.
+    pub(crate) skips: Vec<Tensor>,
+    /// For the output of the middle.
+    pub(crate) middle: Tensor,
+}
+
+/// A denoising network: latents, a timestep and a conditioning to predicted noise (or velocity).
 #[derive(Debug)]
 pub(crate) struct Unet {
+    in_channels: usize,
     time: TimestepEmbedding,
     conv_in: Conv,
     down: Vec<DownBlock>,
-    mid: Option<MidBlock>,
+    mid: MidBlock,
     up: Vec<UpBlock>,
     norm_out: GroupNorm,
     conv_out: Conv,
@@ -40,86 +80,186 @@ impl Unet {
         config: &UnetConfig,
         mut scope: Scope<'_>,
     ) -> std::result::Result<Self, LoadError> {
-        let levels = config.levels()?;
+        let plan = Plan::new(config)?;
         let first = config.block_out_channels[0];
-        let last_level = levels.len() - 1;
-        let time = TimestepEmbedding::new(config, scope.at("time_embedding"))?;
-        let conv_in = Conv::new(
-            scope.at("conv_in"),
-            (config.in_channels, first),
-            3,
-            Geometry::SAME,
-        )?;
+        let time = TimestepEmbedding::new(config, &mut scope)?;
+        let shape = (config.in_channels, first);
+        let conv_in = Conv::new(scope.at("conv_in"), shape, 3, Geometry::SAME)?;
+        let last = plan.down.len() - 1;
         let mut skips = vec![first];
         let mut channels = first;
         let mut down = Vec::new();
-        for (i, level) in levels.iter().enumerate() {
+        for (i, level) in plan.down.iter().enumerate() {
             let scope = scope.at(format!("down_blocks.{i}"));
-            down.push(DownBlock::new(
-                config,
-                level,
-                i == last_level,
-                channels,
-                &mut skips,
-                scope,
-            )?);
+            let block = DownBlock::new(config, level, i == last, channels, &mut skips, scope)?;
+            down.push(block);
             channels = level.channels;
         }
-        let mid = match &config.mid_block_type {
-            Some(_) => Some(MidBlock::new(
-                config,
-                &levels[last_level],
-                scope.at("mid_block"),
-            )?),
-            None => None,
-        };
+        let mid = MidBlock::new(config, &plan.middle, scope.at("mid_block"))?;
         let mut up = Vec::new();
-        for (i, level) in levels.iter().rev().enumerate() {
+        for (i, level) in plan.up.iter().enumerate() {
             let scope = scope.at(format!("up_blocks.{i}"));
-            up.push(UpBlock::new(
-                config,
-                level,
-                i == last_level,
-                channels,
-                &mut skips,
-                scope,
-            )?);
+            let block = UpBlock::new(config, level, i == last, channels, &mut skips, scope)?;
+            up.push(block);
             channels = level.channels;
         }
         let norm = scope.at("conv_norm_out");
         let norm_out = GroupNorm::new(norm, channels, config.norm_num_groups, config.norm_eps)?;
-        let conv_out = Conv::new(
-            scope.at("conv_out"),
-            (channels, config.out_channels),
-            3,
-            Geometry::SAME,
-        )?;
+        let shape = (channels, config.out_channels);
         Ok(Self {
+            in_channels: config.in_channels,
             time,
             conv_in,
             down,
             mid,
             up,
             norm_out,
-            conv_out,
+            conv_out: Conv::new(scope.at("conv_out"), shape, 3, Geometry::SAME)?,
         })
     }
 
-    /// Returns the prediction for latents `[batch, in, height, width]` at a (possibly fractional)
-    /// timestep, listening to `[batch, tokens, channels]`.
-    pub(crate) fn forward(&self, latents: &Tensor, timestep: f64, text: &Tensor) -> Result<Tensor> {
-        let time = self.time.forward(timestep)?;
-        let mut x = self.conv_in.forward(latents)?;
+    /// Returns how many channels it wants: 4 latents; 9 with a mask and masked latents behind them
+    /// (inpainting), 8 with a picture's latents behind them (instruct-pix2pix).
+    pub(crate) fn in_channels(&self) -> usize {
+        self.in_channels
+    }
+
+    /// Returns the `[batch, width]` that goes into [`Conditioning::added`], or nothing if this UNet takes
+    /// none. `pooled` is `[batch, channels]`; `numbers` are SDXL's original height and width, top and
+    /// left of the crop, and target height and width; its refiner's: original height and width, top
+    /// and left of the crop, and an aesthetic score.
+    pub(crate) fn added(&self, pooled: &Tensor, numbers: &[f64]) -> Result<Option<Tensor>> {
+        self.time.added(pooled, numbers)
+    }
+
+    /// Returns the prediction `[batch, 4, height, width]` for `[batch, in, height, width]` at a
+    /// (possibly fractional) timestep.
+    pub(crate) fn forward(
+        &self,
+        latents: &Tensor,
+        timestep: f64,
+        conditioning: &Conditioning<'_>,
+        pass: Pass,
+    ) -> Result<Tensor> {
+        let time = self.time.forward(latents, timestep, conditioning)?;
+        let context = Context {
+            time: &time,
+            text: conditioning.text,
+            pass,
+        };
+        let mut x = self.conv_in.forward(latents, pass)?;
         let mut skips = vec![x.clone()];
         for block in &self.down {
-            x = block.forward(x, &time, text, &mut skips)?;
+            x = block.forward(x, context, &mut skips)?;
         }
-        if let Some(mid) = &self.mid {
-            x = mid.forward(&x, &time, text)?;
+        x = self.mid.forward(x, context)?;
+        if let Some(residuals) = conditioning.control {
+            x = residuals.add(x, &mut skips)?;
         }
         for block in &self.up {
-            x = block.forward(x, &time, text, &mut skips)?;
+            x = block.forward(x, context, &mut skips)?;
         }
-        self.conv_out.forward(&self.norm_out.forward_silu(&x)?)
+        self.conv_out
+            .forward(&self.norm_out.forward_silu(&x)?, pass)
+    }
+}
+
+impl Residuals {
+    /// Adds to all skips and returns the middle with its own added.
+    fn add(&self, middle: Tensor, skips: &mut [Tensor]) -> Result<Tensor> {
+        if self.skips.len() != skips.len() {
+            let (got, want) = (self.skips.len(), skips.len());
+            bail!("{got} residuals for {want} skips: the ControlNet is for another model");
+        }
+        for (skip, residual) in skips.iter_mut().zip(&self.skips) {
+            *skip = skip.broadcast_add(residual)?;
+        }
+        middle.broadcast_add(&self.middle)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::config::{Depths, PerLevel};
+    use super::*;
+    use crate::modules::{Module, record};
+
+    fn modules(config: &UnetConfig) -> Vec<Module> {
+        record(|scope| Unet::new(config, scope)).unwrap()
+    }
+
+    fn parameters(config: &UnetConfig) -> usize {
+        modules(config).iter().map(Module::parameters).sum()
+    }
+
+    /// As `stabilityai` and their distillers publish them; the sums are diffusers' own.
+    #[test]
+    fn e1_published_architectures_have_their_numbers_of_parameters() {
+        let classic = UnetConfig::stable_diffusion_1;
+        let with_inputs = |in_channels| UnetConfig {
+            in_channels,
+            ..classic()
+        };
+        let guided = UnetConfig {
+            time_cond_proj_dim: Some(256),
+            ..classic()
+        };
+        let without_middle = UnetConfig {
+            layers_per_block: PerLevel::All(1),
+            mid_block_type: None,
+            ..classic()
+        };
+        let each = |depths: &[usize]| PerLevel::Each(depths.to_vec());
+        let uneven = UnetConfig {
+            mid_block_type: Some("UNetMidBlock2D".to_owned()),
+            transformer_layers_per_block: Depths::Each(vec![
+                PerLevel::All(1),
+                each(&[2, 2]),
+                each(&[4, 4]),
+            ]),
+            reverse_transformer_layers_per_block: Some(Depths::Each(vec![
+                each(&[4, 4, 10]),
+                each(&[2, 1, 1]),
+                PerLevel::All(1),
+            ])),
+            ..UnetConfig::stable_diffusion_xl()
+        };
+        for (name, config, want) in [
+            ("1.5", classic(), 859_520_964),
+            ("2.1", UnetConfig::stable_diffusion_2(), 865_910_724),
+            ("XL", UnetConfig::stable_diffusion_xl(), 2_567_463_684),
+            ("XL refiner", UnetConfig::refiner(), 2_259_526_660),
+            ("inpainting", with_inputs(9), 859_535_364),
+            ("instruct-pix2pix", with_inputs(8), 859_532_484),
+            ("LCM", guided, 859_602_884),
+            ("BK-SDM small", without_middle, 482_346_884),
+            ("SSD-1B", uneven, 1_331_334_404),
+        ] {
+            assert_eq!(parameters(&config), want, "{name}");
+        }
+    }
+
+    #[test]
+    fn e1_xl_has_the_722_modules_kohya_trains() {
+        let trained = |m: &&Module| m.adaptable() && m.path.contains("attentions");
+        let modules = modules(&UnetConfig::stable_diffusion_xl());
+        assert_eq!(modules.iter().filter(trained).count(), 722);
+    }
+
+    #[test]
+    fn e1_uneven_depths_need_their_way_up() {
+        let config = UnetConfig {
+            transformer_layers_per_block: Depths::Each(vec![
+                PerLevel::All(1),
+                PerLevel::Each(vec![2, 2]),
+                PerLevel::All(4),
+            ]),
+            ..UnetConfig::stable_diffusion_xl()
+        };
+        let error = record(|scope| Unet::new(&config, scope)).unwrap_err();
+        assert!(
+            error.to_string().contains("no depth for layer 2"),
+            "{error}"
+        );
     }
 }

@@ -11,42 +11,12 @@ use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
 use crate::contiguous;
+use crate::geometry::Axis;
+pub use crate::geometry::{Edge, Geometry, Padding};
 use crate::matmul::{Mat, MatMut, Onto, Threads, matmul};
 
 /// Elements of unfolded input worked on at once: 8 MiB.
 const TILE: usize = 2 * 1024 * 1024;
-
-/// How a square kernel moves over its input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Geometry {
-    /// Distance between taps of neighbouring outputs.
-    pub stride: usize,
-    /// Zeros on each side of the input.
-    pub padding: usize,
-    /// Height and width the input is stretched to, by nearest neighbour, before the kernel sees it.
-    pub stretch: Option<(usize, usize)>,
-}
-
-impl Geometry {
-    /// A kernel of one pixel.
-    pub const POINT: Self = Self {
-        stride: 1,
-        padding: 0,
-        stretch: None,
-    };
-    /// A kernel of three by three that keeps the size.
-    pub const SAME: Self = Self {
-        stride: 1,
-        padding: 1,
-        stretch: None,
-    };
-    /// A kernel of three by three that halves the size.
-    pub const HALF: Self = Self {
-        stride: 2,
-        padding: 1,
-        stretch: None,
-    };
-}
 
 /// Returns the convolution of `x` `[batch, in, height, width]` with `weight` `[out, in, k, k]`; `bias`
 /// is `[1, out]`, or `[batch, out]` when each picture has its own.
@@ -100,7 +70,7 @@ impl CustomOp3 for Conv {
                 .with_min_len(16)
                 .for_each(fill);
             let x = &x[b * inner * height * width..][..inner * height * width];
-            convolve(out, x, weight, taps, outer, window);
+            convolve(out, x, weight, taps, outer, &window);
         }
         let dims = (batch, outer, window.out_height, window.out_width);
         Ok((CpuStorage::F32(out), Shape::from(dims)))
@@ -118,10 +88,10 @@ fn convolve(
     weight: Mat<'_>,
     taps: usize,
     outer: usize,
-    window: Window,
+    window: &Window,
 ) {
     let plane = window.out_height * window.out_width;
-    if window.is_point() {
+    if window.point {
         let x = Mat::new(x, taps, plane, plane);
         matmul(
             MatMut::new(out, outer, plane, plane),
@@ -163,45 +133,38 @@ fn convolve(
 }
 
 /// A kernel's geometry on an input of known size.
-#[derive(Clone, Copy)]
 struct Window {
-    geometry: Geometry,
+    point: bool,
+    stride: usize,
     side: usize,
     height: usize,
     width: usize,
-    seen: (usize, usize),
+    rows: Axis,
+    columns: Axis,
     out_height: usize,
     out_width: usize,
 }
 
 impl Window {
     fn new(geometry: Geometry, (height, width): (usize, usize), side: usize) -> Option<Self> {
-        let seen = geometry.stretch.unwrap_or((height, width));
-        let out =
-            |n: usize| Some((n + 2 * geometry.padding).checked_sub(side)? / geometry.stride + 1);
-        let (out_height, out_width) = (out(seen.0)?, out(seen.1)?);
+        let (out_height, out_width) = geometry.output((height, width), side)?;
+        let output = (out_height, out_width);
+        let (rows, columns) = Axis::pair(&geometry, (height, width), side, output);
         Some(Self {
-            geometry,
+            point: side == 1 && geometry == Geometry::POINT,
+            stride: geometry.stride,
             side,
             height,
             width,
-            seen,
+            rows,
+            columns,
             out_height,
             out_width,
         })
     }
 
-    fn is_point(&self) -> bool {
-        self.side == 1 && self.geometry == Geometry::POINT
-    }
-
     /// Writes what tap `tap` (channel, row and column of the kernel) sees from the outputs of `rows`.
     fn unfold(&self, out: &mut [f32], x: &[f32], tap: usize, rows: Range<usize>) {
-        let Geometry {
-            stride,
-            padding,
-            stretch,
-        } = self.geometry;
         let (channel, ky, kx) = (
             tap / (self.side * self.side),
             tap / self.side % self.side,
@@ -209,37 +172,17 @@ impl Window {
         );
         let plane = &x[channel * self.height * self.width..][..self.height * self.width];
         for (out, oy) in out.chunks_mut(self.out_width).zip(rows) {
-            let source = (oy * stride + ky)
-                .checked_sub(padding)
-                .filter(|y| *y < self.seen.0)
-                .map(|y| y * self.height / self.seen.0);
-            let Some(y) = source else {
+            let Some(y) = self.rows.source(oy * self.stride + ky) else {
                 out.fill(0.0);
                 continue;
             };
             let row = &plane[y * self.width..][..self.width];
-            if stride == 1 && stretch.is_none() {
-                copy_shifted(out, row, kx, padding);
-            } else {
-                for (ox, o) in out.iter_mut().enumerate() {
-                    let seen = (ox * stride + kx)
-                        .checked_sub(padding)
-                        .filter(|x| *x < self.seen.1);
-                    *o = seen.map_or(0.0, |x| row[x * self.width / self.seen.1]);
-                }
+            for (ox, o) in out.iter_mut().enumerate() {
+                let source = self.columns.source(ox * self.stride + kx);
+                *o = source.map_or(0.0, |x| row[x]);
             }
         }
     }
-}
-
-/// Writes `row` shifted by `kx - padding`, zeros where there is nothing.
-fn copy_shifted(out: &mut [f32], row: &[f32], kx: usize, padding: usize) {
-    let left = padding.saturating_sub(kx).min(out.len());
-    let from = kx.saturating_sub(padding).min(row.len());
-    let len = (row.len() - from).min(out.len() - left);
-    out[..left].fill(0.0);
-    out[left..left + len].copy_from_slice(&row[from..from + len]);
-    out[left + len..].fill(0.0);
 }
 
 #[cfg(test)]
@@ -262,15 +205,7 @@ mod tests {
             (3, Geometry::HALF),
         ];
         for (h, w) in [(8, 8), (7, 5), (1, 9)] {
-            let stretched = |size| {
-                (
-                    3,
-                    Geometry {
-                        stretch: Some(size),
-                        ..Geometry::SAME
-                    },
-                )
-            };
+            let stretched = |size| (3, Geometry::SAME.stretched(size));
             let cases = [stretched((2 * h, 2 * w)), stretched((2 * h - 1, 2 * w))];
             for (side, geometry) in kinds.into_iter().chain(cases) {
                 let x = wave(&[2, 5, h, w], 0.0);
@@ -280,7 +215,7 @@ mod tests {
                 let (seen_h, seen_w) = geometry.stretch.unwrap_or((h, w));
                 let x = x.upsample_nearest2d(seen_h, seen_w).unwrap();
                 let want = x
-                    .conv2d(&weight, geometry.padding, geometry.stride, 1, 1)
+                    .conv2d(&weight, geometry.padding.top, geometry.stride, 1, 1)
                     .unwrap();
                 let want = want
                     .broadcast_add(&bias.reshape((2, 6, 1, 1)).unwrap())

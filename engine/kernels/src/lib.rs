@@ -11,6 +11,7 @@ pub mod activation;
 pub mod attention;
 pub mod conv;
 pub mod float;
+pub mod geometry;
 pub mod linear;
 pub mod matmul;
 pub mod norm;

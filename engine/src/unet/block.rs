@@ -3,15 +3,25 @@
 use candle_core::{Result, Tensor};
 
 use super::UnetConfig;
-use super::config::Level;
+use super::plan::{Level, Middle};
 use super::resnet::{Resnet, ResnetStyle};
 use super::transformer::Transformer;
-use crate::layers::Conv;
+use crate::layers::{Conv, Pass};
 use crate::load::LoadError;
 use crate::modules::Scope;
 use hearth_kernels::conv::Geometry;
 
-/// A residual block with the transformer behind it, where the level has one.
+/// What every block sees beside the picture.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Context<'a> {
+    /// `[1 or batch, 1, channels]`.
+    pub(super) time: &'a Tensor,
+    /// `[batch, tokens, channels]`.
+    pub(super) text: &'a Tensor,
+    pub(super) pass: Pass,
+}
+
+/// A residual block with the transformer behind it, where the layer has one.
 #[derive(Debug)]
 struct Layer {
     resnet: Resnet,
@@ -19,10 +29,32 @@ struct Layer {
 }
 
 impl Layer {
-    fn forward(&self, x: &Tensor, time: &Tensor, text: &Tensor) -> Result<Tensor> {
-        let x = self.resnet.forward(x, Some(time))?;
+    fn new(
+        config: &UnetConfig,
+        level: &Level,
+        i: usize,
+        inner: usize,
+        scope: &mut Scope<'_>,
+    ) -> std::result::Result<Self, LoadError> {
+        let shape = (inner, level.channels);
+        let resnet = Resnet::new(scope.at(format!("resnets.{i}")), shape, style(config))?;
+        let transformer = match level.transformers[i] {
+            Some(depth) => {
+                let scope = scope.at(format!("attentions.{i}"));
+                Some(Transformer::new(config, level, depth, scope)?)
+            }
+            None => None,
+        };
+        Ok(Self {
+            resnet,
+            transformer,
+        })
+    }
+
+    fn forward(&self, x: &Tensor, context: Context<'_>) -> Result<Tensor> {
+        let x = self.resnet.forward(x, Some(context.time), context.pass)?;
         match &self.transformer {
-            Some(transformer) => transformer.forward(&x, text),
+            Some(transformer) => transformer.forward(&x, context.text),
             None => Ok(x),
         }
     }
@@ -33,19 +65,6 @@ fn style(config: &UnetConfig) -> ResnetStyle {
         groups: config.norm_num_groups,
         eps: config.norm_eps,
         time: Some(4 * config.block_out_channels[0]),
-    }
-}
-
-fn transformer(
-    config: &UnetConfig,
-    level: &Level,
-    attends: bool,
-    scope: Scope<'_>,
-) -> std::result::Result<Option<Transformer>, LoadError> {
-    if attends {
-        Transformer::new(config, level, scope).map(Some)
-    } else {
-        Ok(None)
     }
 }
 
@@ -67,19 +86,9 @@ impl DownBlock {
     ) -> std::result::Result<Self, LoadError> {
         let outer = level.channels;
         let mut layers = Vec::new();
-        for i in 0..config.layers_per_block {
+        for i in 0..level.transformers.len() {
             let inner = if i == 0 { inner } else { outer };
-            let resnet = Resnet::new(
-                scope.at(format!("resnets.{i}")),
-                (inner, outer),
-                style(config),
-            )?;
-            let attention = scope.at(format!("attentions.{i}"));
-            let transformer = transformer(config, level, level.attends_down, attention)?;
-            layers.push(Layer {
-                resnet,
-                transformer,
-            });
+            layers.push(Layer::new(config, level, i, inner, &mut scope)?);
             skips.push(outer);
         }
         let downsample = if last {
@@ -95,50 +104,51 @@ impl DownBlock {
     pub(super) fn forward(
         &self,
         mut x: Tensor,
-        time: &Tensor,
-        text: &Tensor,
+        context: Context<'_>,
         skips: &mut Vec<Tensor>,
     ) -> Result<Tensor> {
         for layer in &self.layers {
-            x = layer.forward(&x, time, text)?;
+            x = layer.forward(&x, context)?;
             skips.push(x.clone());
         }
         if let Some(downsample) = &self.downsample {
-            x = downsample.forward(&x)?;
+            x = downsample.forward(&x, context.pass)?;
             skips.push(x.clone());
         }
         Ok(x)
     }
 }
 
+/// The middle: layers one after the other, none if the model has no middle.
 #[derive(Debug)]
-pub(super) struct MidBlock {
-    first: Layer,
-    second: Resnet,
-}
+pub(super) struct MidBlock(Vec<Layer>);
 
 impl MidBlock {
     pub(super) fn new(
         config: &UnetConfig,
-        level: &Level,
+        middle: &Middle,
         mut scope: Scope<'_>,
     ) -> std::result::Result<Self, LoadError> {
-        let shape = (level.channels, level.channels);
-        let resnet = Resnet::new(scope.at("resnets.0"), shape, style(config))?;
-        let transformer = transformer(config, level, true, scope.at("attentions.0"))?;
-        let second = Resnet::new(scope.at("resnets.1"), shape, style(config))?;
-        Ok(Self {
-            first: Layer {
-                resnet,
-                transformer,
-            },
-            second,
-        })
+        let (level, transformers) = match middle {
+            Middle::Nothing => return Ok(Self(Vec::new())),
+            Middle::Resnet(level) => (level, vec![None]),
+            Middle::Transformer(level) => (level, vec![level.transformers[0], None]),
+        };
+        let level = Level {
+            transformers,
+            ..level.clone()
+        };
+        (0..level.transformers.len())
+            .map(|i| Layer::new(config, &level, i, level.channels, &mut scope))
+            .collect::<std::result::Result<_, _>>()
+            .map(Self)
     }
 
-    pub(super) fn forward(&self, x: &Tensor, time: &Tensor, text: &Tensor) -> Result<Tensor> {
-        self.second
-            .forward(&self.first.forward(x, time, text)?, Some(time))
+    pub(super) fn forward(&self, mut x: Tensor, context: Context<'_>) -> Result<Tensor> {
+        for layer in &self.0 {
+            x = layer.forward(&x, context)?;
+        }
+        Ok(x)
     }
 }
 
@@ -160,22 +170,12 @@ impl UpBlock {
     ) -> std::result::Result<Self, LoadError> {
         let outer = level.channels;
         let mut layers = Vec::new();
-        for i in 0..=config.layers_per_block {
+        for i in 0..level.transformers.len() {
             let skip = skips
                 .pop()
                 .expect("down blocks push as many skips as up blocks pop");
             let inner = skip + if i == 0 { inner } else { outer };
-            let resnet = Resnet::new(
-                scope.at(format!("resnets.{i}")),
-                (inner, outer),
-                style(config),
-            )?;
-            let attention = scope.at(format!("attentions.{i}"));
-            let transformer = transformer(config, level, level.attends_up, attention)?;
-            layers.push(Layer {
-                resnet,
-                transformer,
-            });
+            layers.push(Layer::new(config, level, i, inner, &mut scope)?);
         }
         let upsample = if last {
             None
@@ -189,19 +189,18 @@ impl UpBlock {
     pub(super) fn forward(
         &self,
         mut x: Tensor,
-        time: &Tensor,
-        text: &Tensor,
+        context: Context<'_>,
         skips: &mut Vec<Tensor>,
     ) -> Result<Tensor> {
         for layer in &self.layers {
             let skip = skips.pop().expect("as many skips as up layers");
-            x = layer.forward(&Tensor::cat(&[&x, &skip], 1)?, time, text)?;
+            x = layer.forward(&Tensor::cat(&[&x, &skip], 1)?, context)?;
         }
         match (&self.upsample, skips.last()) {
             (Some(upsample), Some(next)) => {
                 // Not simply doubled: an odd size was rounded up on the way down.
                 let (_, _, height, width) = next.dims4()?;
-                upsample.forward_stretched(&x, (height, width))
+                upsample.forward_stretched(&x, (height, width), context.pass)
             }
             (Some(_) | None, _) => Ok(x),
         }

@@ -2,7 +2,7 @@
 
 use candle_core::{Result, Tensor};
 
-use crate::layers::{Conv, GroupNorm, Linear};
+use crate::layers::{Conv, GroupNorm, Linear, Pass};
 use crate::load::LoadError;
 use crate::modules::Scope;
 use hearth_kernels::conv::Geometry;
@@ -57,19 +57,20 @@ impl Resnet {
         })
     }
 
-    /// `time` is `[1, 1, width]` and must be there if the block takes one.
-    pub(crate) fn forward(&self, x: &Tensor, time: Option<&Tensor>) -> Result<Tensor> {
+    /// `time` is `[1 or batch, 1, width]` and must be there if the block takes one.
+    pub(crate) fn forward(&self, x: &Tensor, time: Option<&Tensor>, pass: Pass) -> Result<Tensor> {
         let h = self.norm1.forward_silu(x)?;
         let h = match (&self.time, time) {
-            (Some(project), Some(time)) => self
-                .conv1
-                .forward_plus(&h, &project.forward(time)?.squeeze(1)?)?,
-            (None, None) => self.conv1.forward(&h)?,
+            (Some(project), Some(time)) => {
+                let shift = project.forward(time)?.squeeze(1)?;
+                self.conv1.forward_plus(&h, &shift, pass)?
+            }
+            (None, None) => self.conv1.forward(&h, pass)?,
             (Some(_), None) | (None, Some(_)) => candle_core::bail!("block and timestep disagree"),
         };
-        let h = self.conv2.forward(&self.norm2.forward_silu(&h)?)?;
+        let h = self.conv2.forward(&self.norm2.forward_silu(&h)?, pass)?;
         match &self.shortcut {
-            Some(shortcut) => shortcut.forward(x)? + h,
+            Some(shortcut) => shortcut.forward(x, pass)? + h,
             None => x + h,
         }
     }

@@ -3,7 +3,7 @@
 use candle_core::{Result, Tensor};
 
 use super::UnetConfig;
-use super::config::Level;
+use super::plan::Level;
 use crate::layers::{GroupNorm, LayerNorm, Linear};
 use crate::load::LoadError;
 use crate::modules::Scope;
@@ -23,6 +23,7 @@ impl Transformer {
     pub(super) fn new(
         config: &UnetConfig,
         level: &Level,
+        depth: usize,
         mut scope: Scope<'_>,
     ) -> std::result::Result<Self, LoadError> {
         let width = level.channels;
@@ -35,7 +36,7 @@ impl Transformer {
         };
         let norm = GroupNorm::new(scope.at("norm"), width, config.norm_num_groups, 1e-6)?;
         let proj_in = project(scope.at("proj_in"))?;
-        let blocks = (0..level.depth)
+        let blocks = (0..depth)
             .map(|i| {
                 let scope = scope.at(format!("transformer_blocks.{i}"));
                 Block::new(scope, width, level.heads, config.cross_attention_dim)

@@ -35,12 +35,12 @@ STEPS, GUIDANCE, TIMESTEP = 20, 7.5, 501
 
 
 def fill(model, path, prefix=""):
-    """Loads our weights; only parts we do not write (the VAE encoder) may be missing."""
+    """Loads our weights, all of them."""
     state = {key.removeprefix("text_model."): value for key, value in load_file(path).items()}
     state = {prefix + key: value for key, value in state.items()}
     missing, unexpected = model.load_state_dict(state, strict=False)
     assert not unexpected, unexpected
-    assert all(key.startswith(("encoder.", "quant_conv.")) or "position_ids" in key for key in missing), missing
+    assert all("position_ids" in key for key in missing), missing
     return model.eval()
 
 
