@@ -83,7 +83,7 @@ class ScenePool:
     def __init__(self, total, seed, folder):
         folder.mkdir(parents=True, exist_ok=True)
         workers = max(1, multiprocessing.cpu_count() - 1)
-        chunks = max(1, min(4 * workers, total // 16))
+        chunks = max(1, min(total // 16384, total // 16)) if total > 16384 else 1
         jobs = [(seed * 1_000_003 + i, total // chunks, str(folder / f"{i}.npz")) for i in range(chunks)]
         self.pool = multiprocessing.Pool(workers)
         self.results = [self.pool.apply_async(make_chunk, (j,)) for j in jobs]
@@ -98,7 +98,7 @@ def render_all(pool, count, device, ember_share):
     """`count` pictures u8[count, 3, 128, 128] on the device, a share of them in the ember style."""
     out, have = [], 0
     for vectors, _ in pool.chunks():
-        for part in vectors.split(2048):
+        for part in vectors.split(16384):
             split = int(len(part) * (1 - ember_share))
             for style, rows in (("plain", part[:split]), ("ember", part[split:])):
                 if len(rows):
@@ -297,10 +297,10 @@ def report_vae(run, m, pictures):
 
 
 @torch.no_grad()
-def encode_pool(run, m, pool, style="plain"):
+def encode_pool(run, m, pool, style="plain", limit=60):
     """Scaled latents f16[n, 4, 32, 32] and ids i64[n, 77] of every scene of a pool, kept on the device."""
     vae = m.vae.to(memory_format=torch.channels_last)
-    latents, ids = [], []
+    latents, ids, begin = [], [], time.time()
 
     def encode(x):
         with run.autocast():
@@ -308,10 +308,12 @@ def encode_pool(run, m, pool, style="plain"):
         return ((mean.float() + torch.exp(0.5 * logvar.float()) * torch.randn_like(mean.float())) * m.scaling).half()
 
     for vectors, tokens in pool.chunks():
-        for part in vectors.split(2048):
+        for part in vectors.split(16384):
             x = draw.render(part, style, run.device) * 2 - 1
             latents += [encode(c.contiguous(memory_format=torch.channels_last)) for c in x.split(512)]
         ids.append(tokens.to(run.device, torch.int16))
+        if time.time() - begin > limit:
+            break
     latents, ids = torch.cat(latents), torch.cat(ids)
     run.say(f"encoded {len(latents)} {style} scenes, latent std {latents[:4096].float().std():.3f}")
     return latents, ids
