@@ -11,7 +11,8 @@ use crate::clip::{ClipConfig, ClipText, Layer, Piece};
 use crate::folder::{Folder, TEXT_ENCODER, UNET, VAE};
 use crate::load::LoadError;
 use crate::lora::{Deltas, Strength};
-use crate::modules::{AdapterNames, Part, Scope, record};
+use crate::modules::{Scope, record};
+use crate::names::{AdapterNames, Part};
 use crate::schedule::{NoiseTable, ScheduleConfig};
 use crate::tokenizer::PromptTokenizer;
 use crate::unet::{Unet, UnetConfig};
@@ -46,15 +47,16 @@ impl Checkpoint {
             .unwrap_or_default();
         let noise = NoiseTable::new(&schedule)?;
         let tokenizer = PromptTokenizer::load(folder, clip_config.max_position_embeddings)?;
-        let (deltas, warnings) = adapters(&assets.loras, uses, &clip_config, &unet_config)?;
+        let (mut deltas, warnings) = adapters(&assets.loras, uses, &clip_config, &unet_config)?;
 
         let mut weights = Weights::open(
             TEXT_ENCODER.name,
             &folder.weights(&TEXT_ENCODER)?,
-            deltas.text,
+            deltas.take(Part::Text),
         )?;
         let text = ClipText::new(&clip_config, Scope::root(&mut weights))?;
-        let mut weights = Weights::open(UNET.name, &folder.weights(&UNET)?, deltas.unet)?;
+        let mut weights =
+            Weights::open(UNET.name, &folder.weights(&UNET)?, deltas.take(Part::Unet))?;
         let unet = Unet::new(&unet_config, Scope::root(&mut weights))?;
         let mut weights = Weights::open(VAE.name, &folder.weights(&VAE)?, BTreeMap::new())?;
         let vae = Vae::new(&vae_config, Scope::root(&mut weights))?;

@@ -11,6 +11,7 @@ mod layers;
 mod load;
 mod lora;
 mod modules;
+mod names;
 mod noise;
 mod picture;
 mod preview;

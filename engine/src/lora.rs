@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use crate::modules::{AdapterNames, Module, Part};
+use crate::modules::Module;
+use crate::names::{AdapterNames, Part};
 use crate::tensor_file::{TensorFile, TensorFileError};
 use hearth_kernels::matmul::{Mat, MatMut, Onto, Threads, matmul};
 pub(crate) use keys::{Base, Role, base, split};
@@ -95,11 +96,15 @@ pub(crate) struct Strength {
 /// Deltas by part and module path, from all adapters of a job.
 #[derive(Debug, Default)]
 pub(crate) struct Deltas {
-    pub(crate) unet: BTreeMap<String, Vec<Delta>>,
-    pub(crate) text: BTreeMap<String, Vec<Delta>>,
+    by_part: BTreeMap<Part, BTreeMap<String, Vec<Delta>>>,
 }
 
 impl Deltas {
+    /// Takes out what is meant for one part.
+    pub(crate) fn take(&mut self, part: Part) -> BTreeMap<String, Vec<Delta>> {
+        self.by_part.remove(&part).unwrap_or_default()
+    }
+
     /// Adds an adapter's deltas and returns the keys that matched nothing.
     pub(crate) fn add_file(
         &mut self,
@@ -123,15 +128,12 @@ impl Deltas {
                 continue;
             };
             let strength = match part {
-                Part::Unet => strength.unet,
-                Part::Text => strength.text,
+                Part::Unet | Part::Vae => strength.unet,
+                Part::Text | Part::Text2 => strength.text,
             };
             let alpha = keys.alpha.as_deref();
             let delta = read_delta(&mut file, module, (up, down, alpha), strength)?;
-            let deltas = match part {
-                Part::Unet => &mut self.unet,
-                Part::Text => &mut self.text,
-            };
+            let deltas = self.by_part.entry(*part).or_default();
             deltas.entry(module.path.clone()).or_default().push(delta);
             matched += 1;
         }
