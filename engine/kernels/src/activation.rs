@@ -1,84 +1,108 @@
-//! Activations over whole tensors, several elements at a time and on all threads.
+//! Activations over whole tensors, sixteen elements at a time and on all threads.
 
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
+#![expect(unsafe_code, reason = "results are written into fresh memory")]
+
+use candle_core::{Device, Result, Tensor, bail};
 use rayon::prelude::*;
 
-use crate::{contiguous, float};
+use crate::shared::Fresh;
+use crate::simd::{Kernel, Simd, dispatch, map};
+use crate::values::{Values, is_native};
+use crate::{float, plain};
 
-/// Elements a thread takes at once.
+/// Elements a task takes at once.
 const CHUNK: usize = 16 * 1024;
 
 /// An activation that maps each element on its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activation {
+    /// x times its logistic function.
     Silu,
+    /// The exact GELU, with the error function.
     Gelu,
+    /// x times the logistic function of 1.702 x, as CLIP-L has it.
     QuickGelu,
 }
 
 impl Activation {
     /// Returns the activation of every element of `x`.
     pub fn apply(self, x: &Tensor) -> Result<Tensor> {
-        x.contiguous()?.apply_op1_no_bwd(&self)
+        if !is_native(x) {
+            return match self {
+                Self::Silu => x.silu(),
+                Self::Gelu => x.gelu_erf(),
+                Self::QuickGelu => {
+                    // 1 + tanh is twice the logistic function of the double.
+                    let sigmoid = (((x * (1.702 / 2.0))?.tanh()? + 1.0)? * 0.5)?;
+                    x * sigmoid
+                }
+            };
+        }
+        let x = x.contiguous()?;
+        let values = Values::of(&x)?;
+        let mut fresh = Fresh::new(values.len());
+        let out = fresh.share(values.len());
+        values.par_chunks(CHUNK).enumerate().for_each(|(i, x)| {
+            let to = out.place(i * CHUNK, x.len());
+            dispatch(Apply(self, x, to));
+        });
+        // SAFETY: the tasks have written every chunk.
+        let out = unsafe { fresh.into_vec(values.len()) };
+        Tensor::from_vec(out, x.shape(), &Device::Cpu)
     }
 }
 
-impl CustomOp1 for Activation {
-    fn name(&self) -> &'static str {
-        "activation"
-    }
+struct Apply<'a>(Activation, &'a [f32], *mut f32);
 
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let x = contiguous(storage, layout)?;
-        let mut out = vec![0.0; x.len()];
-        out.par_chunks_mut(CHUNK)
-            .zip(x.par_chunks(CHUNK))
-            .for_each(|(out, x)| {
-                let pairs = out.iter_mut().zip(x);
-                match self {
-                    Self::Silu => pairs.for_each(|(o, x)| *o = float::silu(*x)),
-                    Self::Gelu => pairs.for_each(|(o, x)| *o = float::gelu(*x)),
-                    Self::QuickGelu => pairs.for_each(|(o, x)| *o = float::quick_gelu(*x)),
-                }
-            });
-        Ok((CpuStorage::F32(out), layout.shape().clone()))
+impl Kernel for Apply<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self(activation, x, to) = self;
+        // SAFETY: whoever made this has room for all of `x`.
+        unsafe {
+            match activation {
+                Activation::Silu => map(s, to, x, |x| float::silu(s, x)),
+                Activation::Gelu => map(s, to, x, |x| float::gelu(s, x)),
+                Activation::QuickGelu => map(s, to, x, |x| float::quick_gelu(s, x)),
+            }
+        }
     }
 }
 
 /// Returns the first half of each row times the exact GELU of its second half.
 pub fn geglu(x: &Tensor) -> Result<Tensor> {
-    x.contiguous()?.apply_op1_no_bwd(&Geglu)
-}
-
-struct Geglu;
-
-impl CustomOp1 for Geglu {
-    fn name(&self) -> &'static str {
-        "geglu"
+    let mut dims = x.dims().to_vec();
+    let width = match dims.last_mut() {
+        Some(last) if *last > 0 && *last % 2 == 0 => {
+            *last /= 2;
+            *last
+        }
+        Some(_) | None => bail!("geglu wants an even last dimension, got {:?}", x.dims()),
+    };
+    if !is_native(x) {
+        return plain::geglu(x);
     }
-
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let x = contiguous(storage, layout)?;
-        let mut dims = layout.dims().to_vec();
-        let width = match dims.last_mut() {
-            Some(last) if *last > 0 && *last % 2 == 0 => {
-                *last /= 2;
-                *last
+    let x = x.contiguous()?;
+    let values = Values::of(&x)?;
+    let mut fresh = Fresh::new(values.len() / 2);
+    let out = fresh.share(values.len() / 2);
+    let rows = values.par_chunks(2 * width).enumerate();
+    rows.with_min_len(CHUNK.div_ceil(width))
+        .for_each(|(i, row)| {
+            let (value, gate) = row.split_at(width);
+            let to = out.place(i * width, width);
+            dispatch(Apply(Activation::Gelu, gate, to));
+            for (i, value) in value.iter().enumerate() {
+                // SAFETY: the place has room for `width` values, which were just written.
+                unsafe { *to.add(i) *= value };
             }
-            Some(_) | None => bail!(
-                "geglu wants an even last dimension, got {:?}",
-                layout.dims()
-            ),
-        };
-        let mut out = vec![0.0; x.len() / 2];
-        let rows = out.par_chunks_mut(width).zip(x.par_chunks(2 * width));
-        rows.with_min_len(CHUNK.div_ceil(width))
-            .for_each(|(out, row)| {
-                let (value, gate) = row.split_at(width);
-                for ((o, v), g) in out.iter_mut().zip(value).zip(gate) {
-                    *o = v * float::gelu(*g);
-                }
-            });
-        Ok((CpuStorage::F32(out), Shape::from(dims)))
-    }
+        });
+    // SAFETY: the tasks have written every row.
+    let out = unsafe { fresh.into_vec(values.len() / 2) };
+    Tensor::from_vec(out, dims, &Device::Cpu)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,13 +1,24 @@
 //! Multi-head attention without the score matrix of the whole image.
 //!
-//! A block of queries is scored against all keys, softened and applied to the values while the scores
-//! are still in the cache. Heads are read in place by stride: no reshaping copies.
+//! Sixty-four queries meet the keys a tile at a time. Queries lie side by side in the vectors, so that the
+//! running maximum, the exponentials and the sums of the softmax need no step across lanes; both
+//! products are the ones linear layers use. Heads of any width are read in place.
 
-use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
+#![expect(unsafe_code, reason = "results are written into fresh memory")]
+
+use std::cell::RefCell;
+
+use candle_core::{Device, Result, Tensor, bail};
 use rayon::prelude::*;
 
-use crate::matmul::{Mat, MatMut, Onto, Threads, matmul};
-use crate::{contiguous, float};
+use crate::float::exp2;
+use crate::layout::transposed;
+use crate::panel::PANEL;
+use crate::plain;
+use crate::product::{TILE, multiply};
+use crate::shared::{Fresh, Shared};
+use crate::simd::{Kernel, LANES, Simd, dispatch};
+use crate::values::{Values, is_native};
 
 /// Which keys a query may see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,223 +29,286 @@ pub enum Mask {
     Causal,
 }
 
+/// Queries worked on at once, side by side.
+const QUERIES: usize = PANEL;
+/// Keys scored at once: their scores take 32 KiB.
+const KEYS: usize = 128;
+/// Channels multiplied at once.
+const DEPTH: usize = 128;
+
 /// Returns the attention of `[batch, tokens, channels]` queries over keys and values of the same
 /// batch and channels, which are split evenly over `heads`.
 pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, mask: Mask) -> Result<Tensor> {
-    q.apply_op3_no_bwd(k, v, &Attention { heads, mask })
+    let (batch, queries, channels) = q.dims3()?;
+    let (k_batch, keys, k_channels) = k.dims3()?;
+    if (k_batch, k_channels) != (batch, channels) || k.dims() != v.dims() {
+        bail!(
+            "attention of {:?} over {:?} and {:?}",
+            q.dims(),
+            k.dims(),
+            v.dims()
+        );
+    }
+    if heads == 0 || channels % heads != 0 || keys == 0 {
+        bail!("{channels} channels do not split into {heads} heads over {keys} keys");
+    }
+    if !(is_native(q) && is_native(k) && is_native(v)) {
+        return plain::attention(q, k, v, heads, mask);
+    }
+    let (q, k, v) = (q.contiguous()?, k.contiguous()?, v.contiguous()?);
+    let (q, k, v) = (Values::of(&q)?, Values::of(&k)?, Values::of(&v)?);
+    let task = Attention {
+        q: &q,
+        k: &k,
+        v: &transposed(&v, batch, keys, channels),
+        batch,
+        queries,
+        keys,
+        channels,
+        heads,
+        mask,
+    };
+    let mut out = Fresh::new(q.len());
+    task.run(out.share(q.len()));
+    // SAFETY: the tasks write every head of every query.
+    let out = unsafe { out.into_vec(q.len()) };
+    Tensor::from_vec(out, (batch, queries, channels), &Device::Cpu)
 }
 
-struct Attention {
+struct Attention<'a> {
+    q: &'a [f32],
+    k: &'a [f32],
+    /// `[batch, channels, keys]`.
+    v: &'a [f32],
+    batch: usize,
+    queries: usize,
+    keys: usize,
+    channels: usize,
     heads: usize,
     mask: Mask,
 }
 
-/// Most queries scored at once: 128 rows of 4096 keys are 2 MiB.
-const QUERIES: usize = 128;
-
-impl CustomOp3 for Attention {
-    fn name(&self) -> &'static str {
-        "attention"
-    }
-
-    fn cpu_fwd(
-        &self,
-        q: &CpuStorage,
-        q_layout: &Layout,
-        k: &CpuStorage,
-        k_layout: &Layout,
-        v: &CpuStorage,
-        v_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let (batch, queries, channels) = q_layout.shape().dims3()?;
-        let (k_batch, keys, k_channels) = k_layout.shape().dims3()?;
-        if (k_batch, k_channels) != (batch, channels) || k_layout.dims() != v_layout.dims() {
-            bail!(
-                "attention of {:?} over {:?}",
-                q_layout.dims(),
-                k_layout.dims()
-            );
-        }
-        if self.heads == 0 || channels % self.heads != 0 || keys == 0 {
-            bail!("{channels} channels do not split into {} heads", self.heads);
-        }
-        let (q, k, v) = (
-            contiguous(q, q_layout)?,
-            contiguous(k, k_layout)?,
-            contiguous(v, v_layout)?,
-        );
-        let mut out = vec![0.0; q.len()];
-        let tasks = rayon::current_num_threads().saturating_mul(2);
-        let block = queries
-            .div_ceil(tasks.div_ceil(batch.max(1)))
-            .clamp(1, QUERIES);
-        let head = HeadLayout {
-            width: channels / self.heads,
-            channels,
-        };
-        out.par_chunks_mut((queries * channels).max(1))
-            .enumerate()
-            .for_each(|(b, out)| {
-                let k = &k[b * keys * channels..(b + 1) * keys * channels];
-                let v = &v[b * keys * channels..(b + 1) * keys * channels];
-                out.par_chunks_mut(block * channels)
-                    .enumerate()
-                    .for_each_init(Vec::new, |scores, (i, out)| {
-                        let first = i * block;
-                        let start = (b * queries + first) * channels;
-                        let q = &q[start..start + out.len()];
-                        for h in 0..self.heads {
-                            let at = h * head.width;
-                            let limit = |row: usize| match self.mask {
-                                Mask::Nothing => keys,
-                                Mask::Causal => (first + row + 1).min(keys),
-                            };
-                            head.attend(
-                                &mut out[at..],
-                                &q[at..],
-                                (&k[at..], &v[at..]),
-                                keys,
-                                scores,
-                                limit,
-                            );
-                        }
-                    });
+impl Attention<'_> {
+    fn run(&self, out: Shared<'_>) {
+        let blocks = self.queries.div_ceil(QUERIES);
+        let tasks = self.batch * self.heads * blocks;
+        (0..tasks).into_par_iter().for_each(|i| {
+            let (head, block) = (i / blocks, i % blocks);
+            dispatch(Block {
+                whole: self,
+                image: head / self.heads,
+                first_channel: head % self.heads * (self.channels / self.heads),
+                first: block * QUERIES,
+                count: (self.queries - block * QUERIES).min(QUERIES),
+                out,
             });
-        Ok((CpuStorage::F32(out), q_layout.shape().clone()))
+        });
+    }
+
+    fn width(&self) -> usize {
+        self.channels / self.heads
     }
 }
 
-/// Where one head lies in `[tokens, channels]`.
-#[derive(Clone, Copy)]
-struct HeadLayout {
-    width: usize,
-    channels: usize,
+/// One head of a block of queries.
+struct Block<'a, 'b> {
+    whole: &'a Attention<'a>,
+    image: usize,
+    first_channel: usize,
+    first: usize,
+    count: usize,
+    out: Shared<'b>,
 }
 
-impl HeadLayout {
-    fn attend(
-        self,
-        out: &mut [f32],
-        q: &[f32],
-        (k, v): (&[f32], &[f32]),
-        keys: usize,
-        scores: &mut Vec<f32>,
-        limit: impl Fn(usize) -> usize,
-    ) {
-        let rows = q.len().div_ceil(self.channels);
-        scores.resize(rows * keys, 0.0);
-        let scale = 1.0 / (self.width as f32).sqrt();
-        matmul(
-            MatMut::new(scores, rows, keys, keys),
-            Onto::Replace,
-            Mat::new(q, rows, self.width, self.channels),
-            Mat::new(k, keys, self.width, self.channels).transposed(),
-            scale,
-            Threads::One,
-        );
-        for (row, scores) in scores.chunks_mut(keys).enumerate() {
-            soften(scores, limit(row));
+#[derive(Default)]
+struct Scratch {
+    /// `[channel, query]`, scaled for powers of two.
+    queries: Vec<f32>,
+    /// `[key, query]`.
+    scores: Vec<f32>,
+    /// `[channel, query]`.
+    sums: Vec<f32>,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+/// Largest score so far and sum of the weights so far, for each query.
+struct Running<V> {
+    highest: [V; QUERIES / LANES],
+    total: [V; QUERIES / LANES],
+}
+
+impl Kernel for Block<'_, '_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let width = self.whole.width();
+        let mut scratch = SCRATCH.take();
+        scratch.queries.resize(width * QUERIES, 0.0);
+        scratch.scores.resize(KEYS * QUERIES, 0.0);
+        scratch.sums.clear();
+        scratch.sums.resize(width * QUERIES, 0.0);
+        self.load_queries(&mut scratch.queries);
+        let mut running = Running {
+            highest: [s.splat(f32::NEG_INFINITY); QUERIES / LANES],
+            total: [s.splat(0.0); QUERIES / LANES],
+        };
+        let seen = match self.whole.mask {
+            Mask::Nothing => self.whole.keys,
+            Mask::Causal => self.whole.keys.min(self.first + self.count),
+        };
+        for key in (0..seen).step_by(KEYS) {
+            let count = (seen - key).min(KEYS);
+            let scores = &mut scratch.scores[..count * QUERIES];
+            self.score(s, key, &scratch.queries, scores);
+            if self.whole.mask == Mask::Causal {
+                self.hide(key, scores);
+            }
+            soften(s, &mut running, scores, &mut scratch.sums);
+            self.gather(s, key, scores, &mut scratch.sums);
         }
-        matmul(
-            MatMut::new(out, rows, self.width, self.channels),
-            Onto::Replace,
-            Mat::new(scores, rows, keys, keys),
-            Mat::new(v, keys, self.width, self.channels),
-            1.0,
-            Threads::One,
-        );
+        self.write(s, &running, &scratch.sums);
+        SCRATCH.set(scratch);
     }
 }
 
-/// Replaces the first `limit` scores by their softmax and the others by zero.
-fn soften(scores: &mut [f32], limit: usize) {
-    const LANES: usize = 16;
-    let (seen, hidden) = scores.split_at_mut(limit);
-    hidden.fill(0.0);
-    let mut highest = [f32::NEG_INFINITY; LANES];
-    for chunk in seen.chunks(LANES) {
-        for (lane, score) in highest.iter_mut().zip(chunk) {
-            *lane = lane.max(*score);
+impl Block<'_, '_> {
+    fn load_queries(&self, to: &mut [f32]) {
+        let Attention { q, channels, .. } = *self.whole;
+        let scale = std::f32::consts::LOG2_E / (self.whole.width() as f32).sqrt();
+        for lane in 0..QUERIES {
+            // Lanes behind the last query repeat it; their results are dropped.
+            let query = self.first + lane.min(self.count - 1);
+            let start = (self.image * self.whole.queries + query) * channels + self.first_channel;
+            let column = to[lane..].iter_mut().step_by(QUERIES);
+            column.zip(&q[start..]).for_each(|(to, q)| *to = q * scale);
         }
     }
-    let highest = highest.into_iter().fold(f32::NEG_INFINITY, f32::max);
-    let mut sums = [0.0_f32; LANES];
-    let mut chunks = seen.chunks_exact_mut(LANES);
-    for chunk in &mut chunks {
-        for (sum, score) in sums.iter_mut().zip(chunk) {
-            *score = float::exp(*score - highest);
-            *sum += *score;
+
+    /// Writes the scores of the keys from `first`.
+    #[inline(always)]
+    fn score<S: Simd>(&self, s: S, first: usize, queries: &[f32], scores: &mut [f32]) {
+        let Attention {
+            k, keys, channels, ..
+        } = *self.whole;
+        let width = self.whole.width();
+        for (tile, scores) in scores.chunks_mut(TILE * QUERIES).enumerate() {
+            let last = scores.len() / QUERIES - 1;
+            for from in (0..width).step_by(DEPTH) {
+                let depth = (width - from).min(DEPTH);
+                let rows = std::array::from_fn(|i| {
+                    let key = self.image * keys + first + tile * TILE + i.min(last);
+                    k[key * channels + self.first_channel + from..][..depth].as_ptr()
+                });
+                let queries = queries[from * QUERIES..][..depth * QUERIES].as_ptr();
+                // SAFETY: each key's row holds `depth` values, and so many rows of 64 queries follow.
+                unsafe {
+                    multiply(
+                        s,
+                        &rows,
+                        (queries, QUERIES),
+                        depth,
+                        QUERIES,
+                        scores,
+                        from == 0,
+                    );
+                }
+            }
         }
     }
-    for (sum, score) in sums.iter_mut().zip(chunks.into_remainder()) {
-        *score = float::exp(*score - highest);
-        *sum += *score;
+
+    /// Hides from each query the keys behind it.
+    fn hide(&self, first: usize, scores: &mut [f32]) {
+        for (i, scores) in scores.as_chunks_mut::<QUERIES>().0.iter_mut().enumerate() {
+            let hidden = (first + i).saturating_sub(self.first).min(QUERIES);
+            scores[..hidden].fill(f32::NEG_INFINITY);
+        }
     }
-    let inverse = 1.0 / sums.iter().sum::<f32>();
-    seen.iter_mut().for_each(|score| *score *= inverse);
+
+    /// Adds the weighted values of the keys from `first` to the sums.
+    #[inline(always)]
+    fn gather<S: Simd>(&self, s: S, first: usize, weights: &[f32], sums: &mut [f32]) {
+        let Attention {
+            v, keys, channels, ..
+        } = *self.whole;
+        let depth = weights.len() / QUERIES;
+        for (tile, sums) in sums.chunks_mut(TILE * QUERIES).enumerate() {
+            let last = sums.len() / QUERIES - 1;
+            let rows = std::array::from_fn(|i| {
+                let channel = self.first_channel + tile * TILE + i.min(last);
+                v[(self.image * channels + channel) * keys + first..][..depth].as_ptr()
+            });
+            // SAFETY: each channel's row holds `depth` values, and so many rows of 64 weights follow.
+            unsafe {
+                multiply(
+                    s,
+                    &rows,
+                    (weights.as_ptr(), QUERIES),
+                    depth,
+                    QUERIES,
+                    sums,
+                    false,
+                );
+            }
+        }
+    }
+
+    /// Divides the sums by the totals and writes them where they belong.
+    #[inline(always)]
+    fn write<S: Simd>(&self, s: S, running: &Running<S::V>, sums: &[f32]) {
+        let width = self.whole.width();
+        let mut inverse = [0.0; QUERIES];
+        for (to, total) in inverse.as_chunks_mut().0.iter_mut().zip(&running.total) {
+            s.store(to, s.div(s.splat(1.0), *total));
+        }
+        for (lane, inverse) in inverse.iter().enumerate().take(self.count) {
+            let query = self.image * self.whole.queries + self.first + lane;
+            let to = self
+                .out
+                .place(query * self.whole.channels + self.first_channel, width);
+            let column = sums[lane..].iter().step_by(QUERIES);
+            for (i, sum) in column.enumerate().take(width) {
+                // SAFETY: `place` checked the bounds; no other task has this head of this query.
+                unsafe { to.add(i).write(sum * inverse) };
+            }
+        }
+    }
+}
+
+/// Replaces scores by powers of two relative to the running maximum, which they may raise: then
+/// what was summed under the old one shrinks.
+#[inline(always)]
+fn soften<S: Simd>(s: S, running: &mut Running<S::V>, scores: &mut [f32], sums: &mut [f32]) {
+    let at = |row: &[f32; QUERIES], v: usize| s.load(&row.as_chunks().0[v]);
+    let scores = scores.as_chunks_mut::<QUERIES>().0;
+    let mut highest = running.highest;
+    for row in scores.iter() {
+        for (v, highest) in highest.iter_mut().enumerate() {
+            *highest = s.max(*highest, at(row, v));
+        }
+    }
+    let shrink: [S::V; QUERIES / LANES] =
+        std::array::from_fn(|v| exp2(s, s.sub(running.highest[v], highest[v])));
+    for row in sums.as_chunks_mut::<QUERIES>().0 {
+        for (v, shrink) in shrink.iter().enumerate() {
+            let shrunk = s.mul(at(row, v), *shrink);
+            s.store(&mut row.as_chunks_mut().0[v], shrunk);
+        }
+    }
+    let mut total: [S::V; QUERIES / LANES] =
+        std::array::from_fn(|v| s.mul(running.total[v], shrink[v]));
+    for row in scores {
+        for v in 0..QUERIES / LANES {
+            let weight = exp2(s, s.sub(at(row, v), highest[v]));
+            total[v] = s.add(total[v], weight);
+            s.store(&mut row.as_chunks_mut().0[v], weight);
+        }
+    }
+    *running = Running { highest, total };
 }
 
 #[cfg(test)]
-mod tests {
-    use candle_core::{D, Device};
-
-    use super::*;
-
-    fn wave(shape: (usize, usize, usize), phase: f32) -> Tensor {
-        let n = shape.0 * shape.1 * shape.2;
-        let values: Vec<f32> = (0..n).map(|i| (i as f32 * 0.37 + phase).sin()).collect();
-        Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
-    }
-
-    fn plain(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, mask: Mask) -> Tensor {
-        let (b, n, c) = q.dims3().unwrap();
-        let m = k.dims3().unwrap().1;
-        let split = |x: &Tensor, n| {
-            let x = x.reshape((b, n, heads, c / heads)).unwrap();
-            x.transpose(1, 2).unwrap().contiguous().unwrap()
-        };
-        let (q, k, v) = (split(q, n), split(k, m), split(v, m));
-        let mut scores = q.matmul(&k.t().unwrap()).unwrap();
-        scores = (scores / ((c / heads) as f64).sqrt()).unwrap();
-        if mask == Mask::Causal {
-            let hide: Vec<f32> = (0..n * m)
-                .map(|i| {
-                    if i % m > i / m {
-                        f32::NEG_INFINITY
-                    } else {
-                        0.0
-                    }
-                })
-                .collect();
-            let hide = Tensor::from_vec(hide, (1, 1, n, m), &Device::Cpu).unwrap();
-            scores = scores.broadcast_add(&hide).unwrap();
-        }
-        let max = scores.max_keepdim(D::Minus1).unwrap();
-        let e = scores.broadcast_sub(&max).unwrap().exp().unwrap();
-        let p = e.broadcast_div(&e.sum_keepdim(D::Minus1).unwrap()).unwrap();
-        let out = p.matmul(&v).unwrap();
-        out.transpose(1, 2).unwrap().reshape((b, n, c)).unwrap()
-    }
-
-    #[test]
-    fn blocked_attention_equals_the_plain_formula() {
-        let cases = [
-            (2, 300, 77, 24, 3, Mask::Nothing),
-            (1, 17, 17, 8, 1, Mask::Causal),
-            (3, 77, 77, 32, 4, Mask::Causal),
-        ];
-        for (b, n, m, c, heads, mask) in cases {
-            let (q, k, v) = (
-                wave((b, n, c), 0.0),
-                wave((b, m, c), 1.0),
-                wave((b, m, c), 2.0),
-            );
-            let got = attention(&q, &k, &v, heads, mask).unwrap();
-            let diff = (got - plain(&q, &k, &v, heads, mask))
-                .unwrap()
-                .abs()
-                .unwrap();
-            assert!(diff.max_all().unwrap().to_scalar::<f32>().unwrap() < 1e-5);
-        }
-    }
-}
+mod tests;

@@ -1,231 +1,262 @@
-//! Two-dimensional convolution as tiles of an image matrix times the kernel.
+//! Two-dimensional convolution, channels innermost.
 //!
-//! Rows of output are taken in tiles whose unfolded input stays near the cache size; padding, stride and
-//! a nearest-neighbour enlargement of the input are folded into the unfolding, and the product is written
-//! straight to its place in `[batch, channels, height, width]` on top of the bias.
+//! A three by three kernel of stride one goes through Winograd's transform where there are tiles enough;
+//! everything else is a product of rows gathered tap by tap. Padding, wrapping edges, stride and a
+//! nearest-neighbour enlargement of the input cost nothing: they only decide where a row begins.
 
-use std::cell::RefCell;
+#![expect(unsafe_code, reason = "results are written into fresh memory")]
+
+mod winograd;
+
 use std::ops::Range;
 
-use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
-use rayon::prelude::*;
+use candle_core::{DType, Result, Tensor, bail};
 
-use crate::contiguous;
 use crate::geometry::Axis;
 pub use crate::geometry::{Edge, Geometry, Padding};
-use crate::matmul::{Mat, MatMut, Onto, Threads, matmul};
+use crate::layout::{add, channels_first_view, channels_last};
+use crate::panel::{Order, Panels};
+use crate::plain;
+use crate::product::{Finish, NOWHERE, Product, Rows};
+use crate::shared::Fresh;
+use crate::simd::LANES;
+use crate::values::{Values, is_native};
+use winograd::Winograd;
 
-/// Elements of unfolded input worked on at once: 8 MiB.
-const TILE: usize = 2 * 1024 * 1024;
+/// Fewest tiles of four by four outputs in a picture for which Winograd's transform pays.
+const TILES_MIN: usize = 4;
+/// Fewest channels in and out for which it does.
+const CHANNELS_MIN: usize = 32;
+
+/// A convolution's weights, rearranged once for the processor that will use them.
+#[derive(Debug)]
+pub struct PackedConv {
+    kind: Kind,
+    side: usize,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Panels(Panels),
+    Plain(Tensor),
+}
+
+impl PackedConv {
+    /// Prepares `[out, in, k, k]`: in `f32`, or in `f16` or `bf16`, which stay so in memory. On
+    /// devices other than a CPU the tensor is kept as it is.
+    pub fn new(weight: &Tensor) -> Result<Self> {
+        let (_, _, side, side_x) = weight.dims4()?;
+        if side != side_x {
+            bail!("kernels are square, got {side}x{side_x}");
+        }
+        let kind = match weight.dtype() {
+            DType::F32 | DType::F16 | DType::BF16 if weight.device().is_cpu() => {
+                Kind::Panels(Panels::new(weight, Order::Plain)?)
+            }
+            _ => Kind::Plain(weight.clone()),
+        };
+        Ok(Self { kind, side })
+    }
+
+    /// Returns the weights as they were given.
+    pub fn weight(&self) -> Result<Tensor> {
+        match &self.kind {
+            Kind::Panels(panels) => {
+                let shape = (panels.outer, panels.inner, self.side, self.side);
+                panels.to_tensor()?.reshape(shape)
+            }
+            Kind::Plain(weight) => Ok(weight.clone()),
+        }
+    }
+
+    /// Returns the convolution of `x` `[batch, in, height, width]`. `bias` is `[1, out]`, or
+    /// `[batch, out]` when each picture has its own; `residual`, of the result's shape, is added.
+    pub fn forward(
+        &self,
+        x: &Tensor,
+        bias: &Tensor,
+        geometry: Geometry,
+        residual: Option<&Tensor>,
+    ) -> Result<Tensor> {
+        let panels = match &self.kind {
+            Kind::Panels(panels) if x.device().is_cpu() => panels,
+            Kind::Panels(_) | Kind::Plain(_) => {
+                let out = plain::conv2d(x, &self.weight()?, bias, geometry)?;
+                return residual.map_or(Ok(out.clone()), |r| add(&out, r));
+            }
+        };
+        if is_native(x) {
+            let window = Window::new(panels, self.side, x, geometry)?;
+            return window.convolve(panels, x, bias, residual);
+        }
+        let wide = |x: &Tensor| x.to_dtype(DType::F32);
+        let residual = residual.map(wide).transpose()?;
+        self.forward(&wide(x)?, &wide(bias)?, geometry, residual.as_ref())?
+            .to_dtype(x.dtype())
+    }
+}
 
 /// Returns the convolution of `x` `[batch, in, height, width]` with `weight` `[out, in, k, k]`; `bias`
 /// is `[1, out]`, or `[batch, out]` when each picture has its own.
+///
+/// Rearranges the weights on every call: layers that are used again keep a [`PackedConv`].
 pub fn conv2d(x: &Tensor, weight: &Tensor, bias: &Tensor, geometry: Geometry) -> Result<Tensor> {
-    x.contiguous()?
-        .apply_op3_no_bwd(weight, bias, &Conv(geometry))
-}
-
-struct Conv(Geometry);
-
-impl CustomOp3 for Conv {
-    fn name(&self) -> &'static str {
-        "conv2d"
+    if !is_native(x) {
+        return plain::conv2d(x, weight, bias, geometry);
     }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        x_layout: &Layout,
-        weight: &CpuStorage,
-        weight_layout: &Layout,
-        bias: &CpuStorage,
-        bias_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let (batch, inner, height, width) = x_layout.shape().dims4()?;
-        let (outer, weight_inner, side, side_x) = weight_layout.shape().dims4()?;
-        let (bias_batch, bias_outer) = bias_layout.shape().dims2()?;
-        if weight_inner != inner || side != side_x || bias_outer != outer {
-            bail!(
-                "kernel {:?} cannot take {:?}",
-                weight_layout.dims(),
-                x_layout.dims()
-            );
-        }
-        if bias_batch != 1 && bias_batch != batch {
-            bail!("{bias_batch} biases for a batch of {batch}");
-        }
-        let Some(window) = Window::new(self.0, (height, width), side) else {
-            bail!("kernel of {side} is larger than {height}x{width}");
-        };
-        let (x, bias) = (contiguous(x, x_layout)?, contiguous(bias, bias_layout)?);
-        let taps = inner * side * side;
-        let weight = Mat::new(contiguous(weight, weight_layout)?, outer, taps, taps);
-        let plane = window.out_height * window.out_width;
-        let mut out = vec![0.0; batch * outer * plane];
-        for (b, out) in out.chunks_mut((outer * plane).max(1)).enumerate() {
-            let bias = &bias[b % bias_batch * outer..][..outer];
-            let fill = |(row, bias): (&mut [f32], &f32)| row.fill(*bias);
-            out.par_chunks_mut(plane)
-                .zip(bias)
-                .with_min_len(16)
-                .for_each(fill);
-            let x = &x[b * inner * height * width..][..inner * height * width];
-            convolve(out, x, weight, taps, outer, &window);
-        }
-        let dims = (batch, outer, window.out_height, window.out_width);
-        Ok((CpuStorage::F32(out), Shape::from(dims)))
-    }
-}
-
-thread_local! {
-    /// The unfolded tile, kept so that its pages are not faulted in anew by every layer.
-    static UNFOLDED: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
-}
-
-fn convolve(
-    out: &mut [f32],
-    x: &[f32],
-    weight: Mat<'_>,
-    taps: usize,
-    outer: usize,
-    window: &Window,
-) {
-    let plane = window.out_height * window.out_width;
-    if window.point {
-        let x = Mat::new(x, taps, plane, plane);
-        matmul(
-            MatMut::new(out, outer, plane, plane),
-            Onto::Add,
-            weight,
-            x,
-            1.0,
-            Threads::All,
-        );
-        return;
-    }
-    let rows = (TILE / (taps * window.out_width).max(1)).clamp(1, window.out_height);
-    // Taken out, not borrowed: the thread pool may run another layer on this thread meanwhile.
-    let mut unfolded = UNFOLDED.take();
-    for first in (0..window.out_height).step_by(rows) {
-        let tile = first..(first + rows).min(window.out_height);
-        let cols = tile.len() * window.out_width;
-        if unfolded.len() < taps * cols {
-            unfolded.resize(taps * cols, 0.0);
-        }
-        let unfolded = &mut unfolded[..taps * cols];
-        unfolded
-            .par_chunks_mut(cols)
-            .enumerate()
-            .with_min_len(8)
-            .for_each(|(tap, row)| window.unfold(row, x, tap, tile.clone()));
-        let start = first * window.out_width;
-        let dst = MatMut::new(&mut out[start..], outer, cols, plane);
-        matmul(
-            dst,
-            Onto::Add,
-            weight,
-            Mat::new(unfolded, taps, cols, cols),
-            1.0,
-            Threads::All,
-        );
-    }
-    UNFOLDED.set(unfolded);
+    PackedConv::new(weight)?.forward(x, bias, geometry, None)
 }
 
 /// A kernel's geometry on an input of known size.
 struct Window {
-    point: bool,
-    stride: usize,
+    geometry: Geometry,
     side: usize,
-    height: usize,
-    width: usize,
-    rows: Axis,
-    columns: Axis,
-    out_height: usize,
-    out_width: usize,
+    batch: usize,
+    input: (usize, usize, usize),
+    output: (usize, usize),
 }
 
 impl Window {
-    fn new(geometry: Geometry, (height, width): (usize, usize), side: usize) -> Option<Self> {
-        let (out_height, out_width) = geometry.output((height, width), side)?;
-        let output = (out_height, out_width);
-        let (rows, columns) = Axis::pair(&geometry, (height, width), side, output);
-        Some(Self {
-            point: side == 1 && geometry == Geometry::POINT,
-            stride: geometry.stride,
+    fn new(panels: &Panels, side: usize, x: &Tensor, geometry: Geometry) -> Result<Self> {
+        let (batch, inner, height, width) = x.dims4()?;
+        if inner != panels.inner {
+            let shape = (panels.outer, panels.inner);
+            bail!(
+                "kernel {shape:?} of {side}x{side} cannot take {:?}",
+                x.dims()
+            );
+        }
+        let Some(output) = geometry.output((height, width), side) else {
+            bail!("kernel of {side} is larger than {height}x{width}");
+        };
+        if height == 0 || width == 0 {
+            bail!("a picture has pixels, got {height}x{width}");
+        }
+        Ok(Self {
+            geometry,
             side,
-            height,
-            width,
-            rows,
-            columns,
-            out_height,
-            out_width,
+            batch,
+            input: (height, width, inner),
+            output,
         })
     }
 
-    /// Writes what tap `tap` (channel, row and column of the kernel) sees from the outputs of `rows`.
-    fn unfold(&self, out: &mut [f32], x: &[f32], tap: usize, rows: Range<usize>) {
-        let (channel, ky, kx) = (
-            tap / (self.side * self.side),
-            tap / self.side % self.side,
-            tap % self.side,
-        );
-        let plane = &x[channel * self.height * self.width..][..self.height * self.width];
-        for (out, oy) in out.chunks_mut(self.out_width).zip(rows) {
-            let Some(y) = self.rows.source(oy * self.stride + ky) else {
-                out.fill(0.0);
-                continue;
-            };
-            let row = &plane[y * self.width..][..self.width];
-            for (ox, o) in out.iter_mut().enumerate() {
-                let source = self.columns.source(ox * self.stride + kx);
-                *o = source.map_or(0.0, |x| row[x]);
-            }
+    /// Decided by one picture alone, so that the batch cannot change the result.
+    fn suits_winograd(&self, panels: &Panels) -> bool {
+        let tiles = self.output.0.div_ceil(4) * self.output.1.div_ceil(4);
+        let channels = [panels.inner, panels.outer];
+        (self.side, self.geometry.stride) == (3, 1)
+            && tiles >= TILES_MIN
+            && channels
+                .iter()
+                .all(|n| n % LANES == 0 && *n >= CHANNELS_MIN)
+    }
+
+    fn convolve(
+        &self,
+        panels: &Panels,
+        x: &Tensor,
+        bias: &Tensor,
+        residual: Option<&Tensor>,
+    ) -> Result<Tensor> {
+        let (height, width) = self.output;
+        let shape = (self.batch, height, width, panels.outer);
+        let (bias_batch, bias_outer) = bias.dims2()?;
+        if bias_outer != panels.outer || (bias_batch != 1 && bias_batch != self.batch) {
+            bail!(
+                "bias {:?} for {} of {} channels",
+                bias.dims(),
+                self.batch,
+                panels.outer
+            );
         }
+        let sides = [shape.0, shape.1, shape.2, shape.3];
+        let Some(len) = sides
+            .iter()
+            .try_fold(1_usize, |len, side| len.checked_mul(*side))
+        else {
+            bail!("a result of {shape:?} is too large");
+        };
+        let residual = residual.map(channels_last).transpose()?;
+        if residual
+            .as_ref()
+            .is_some_and(|r| r.shape().dims4().ok() != Some(shape))
+        {
+            bail!("residual is not {shape:?}");
+        }
+        let (x, bias) = (channels_last(x)?, bias.contiguous()?);
+        let (x, bias) = (Values::of(&x)?, Values::of(&bias)?);
+        let residual = residual.as_ref().map(Values::of).transpose()?;
+        let finish = Finish {
+            bias: Some(&bias),
+            residual: residual.as_deref(),
+            gated: false,
+        };
+        let mut out = Fresh::new(len);
+        self.compute(panels, &x, finish, &mut out, len);
+        // SAFETY: both ways write every value of every picture.
+        let out = unsafe { out.into_vec(len) };
+        channels_first_view(&Tensor::from_vec(out, shape, &candle_core::Device::Cpu)?)
+    }
+
+    fn compute(&self, panels: &Panels, x: &[f32], finish: Finish<'_>, out: &mut Fresh, len: usize) {
+        let (height, width, inner) = self.input;
+        let axes = Axis::pair(&self.geometry, (height, width), self.side, self.output);
+        let out = out.share(len);
+        if self.suits_winograd(panels) {
+            let winograd = Winograd {
+                x,
+                input: (height, width, inner),
+                axes,
+                images: self.batch,
+                output: self.output,
+                panels,
+                finish,
+            };
+            return winograd.run(out);
+        }
+        let pixels = Pixels {
+            axes,
+            side: self.side,
+            stride: self.geometry.stride,
+            input: self.input,
+            across: self.output.1,
+        };
+        let product = Product {
+            x,
+            rows: pixels,
+            images: self.batch,
+            rows_per_image: self.output.0 * self.output.1,
+            panels,
+            finish,
+        };
+        product.run(out);
+    }
+}
+
+/// The pixels of pictures as a kernel sees them.
+struct Pixels {
+    axes: (Axis, Axis),
+    side: usize,
+    stride: usize,
+    input: (usize, usize, usize),
+    /// Outputs in a row.
+    across: usize,
+}
+
+impl Rows for Pixels {
+    fn starts(&self, image: usize, tap: usize, rows: Range<usize>, to: &mut Vec<usize>) {
+        let (height, width, channels) = self.input;
+        let (ky, kx) = (tap / self.side, tap % self.side);
+        to.extend(rows.map(|output| {
+            let (y, x) = (output / self.across, output % self.across);
+            let row = self.axes.0.source(y * self.stride + ky);
+            let column = self.axes.1.source(x * self.stride + kx);
+            let start = |(row, column)| ((image * height + row) * width + column) * channels;
+            row.zip(column).map_or(NOWHERE, start)
+        }));
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use candle_core::Device;
-
-    use super::*;
-
-    fn wave(dims: &[usize], phase: f32) -> Tensor {
-        let n = dims.iter().product::<usize>();
-        let values: Vec<f32> = (0..n).map(|i| (i as f32 * 0.61 + phase).sin()).collect();
-        Tensor::from_vec(values, dims, &Device::Cpu).unwrap()
-    }
-
-    #[test]
-    fn every_geometry_gives_what_candle_gives() {
-        let kinds = [
-            (3, Geometry::SAME),
-            (1, Geometry::POINT),
-            (3, Geometry::HALF),
-        ];
-        for (h, w) in [(8, 8), (7, 5), (1, 9)] {
-            let stretched = |size| (3, Geometry::SAME.stretched(size));
-            let cases = [stretched((2 * h, 2 * w)), stretched((2 * h - 1, 2 * w))];
-            for (side, geometry) in kinds.into_iter().chain(cases) {
-                let x = wave(&[2, 5, h, w], 0.0);
-                let weight = wave(&[6, 5, side, side], 1.0);
-                let bias = wave(&[2, 6], 2.0);
-                let got = conv2d(&x, &weight, &bias, geometry).unwrap();
-                let (seen_h, seen_w) = geometry.stretch.unwrap_or((h, w));
-                let x = x.upsample_nearest2d(seen_h, seen_w).unwrap();
-                let want = x
-                    .conv2d(&weight, geometry.padding.top, geometry.stride, 1, 1)
-                    .unwrap();
-                let want = want
-                    .broadcast_add(&bias.reshape((2, 6, 1, 1)).unwrap())
-                    .unwrap();
-                let diff = (got - want).unwrap().abs().unwrap().max_all().unwrap();
-                assert!(
-                    diff.to_scalar::<f32>().unwrap() < 1e-5,
-                    "{h}x{w} {geometry:?}"
-                );
-            }
-        }
-    }
-}
+mod tests;

@@ -153,6 +153,14 @@ impl Axis {
         )
     }
 
+    /// Returns the sources along an axis of `len` padded with its opposite ends.
+    pub(crate) fn wrapped(len: usize, before: usize, after: usize) -> Vec<u32> {
+        let geometry = Geometry::POINT.with_edge(Edge::Wrap);
+        let Self(sources) = Self::new(&geometry, len, len, before, before + len + after);
+        let index = |at| u32::try_from(at).expect("pictures have fewer than 2^32 rows");
+        sources.into_iter().flatten().map(index).collect()
+    }
+
     /// Returns the source of a position of the padded input, if it is inside the picture.
     #[inline]
     pub(crate) fn source(&self, at: usize) -> Option<usize> {

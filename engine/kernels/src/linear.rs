@@ -1,14 +1,18 @@
-//! Linear layers in one matrix product, bias included, reading and writing either layout.
-//!
-//! A transformer inside a UNet sees an image as tokens: `[batch, tokens, channels]` instead of
-//! `[batch, channels, tokens]`. The product takes strides, so both directions are free here where
-//! they would otherwise cost a copy.
+//! Linear layers over tokens: bias, residual and gate included.
 
-use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
-use rayon::prelude::*;
+#![expect(unsafe_code, reason = "results are written into fresh memory")]
 
-use crate::contiguous;
-use crate::matmul::{Mat, MatMut, Onto, Threads, matmul};
+use std::ops::Range;
+
+use candle_core::{DType, Device, Result, Tensor, bail};
+
+use crate::activation::geglu;
+use crate::layout::add;
+use crate::panel::{Order, PANEL, Panels};
+use crate::plain;
+use crate::product::{Finish, Product, Rows};
+use crate::shared::Fresh;
+use crate::values::{Values, is_native};
 
 /// How the result is laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,132 +23,168 @@ pub enum Out {
     Channels,
 }
 
-/// Returns `x * weight^T + bias` for `x` of `[batch, tokens, in]` with any strides, `weight` of
-/// `[out, in]` and `bias` of `[out]`.
-pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor, out: Out) -> Result<Tensor> {
-    x.apply_op3_no_bwd(weight, bias, &Linear(out))
+/// A linear layer's weights, rearranged once for the processor that will use them.
+#[derive(Debug)]
+pub struct PackedLinear {
+    kind: Kind,
+    gated: bool,
 }
 
-struct Linear(Out);
+#[derive(Debug)]
+enum Kind {
+    Panels { panels: Panels, bias: Vec<f32> },
+    Plain { weight: Tensor, bias: Tensor },
+}
 
-impl CustomOp3 for Linear {
-    fn name(&self) -> &'static str {
-        "linear"
+impl PackedLinear {
+    /// Prepares `weight` `[out, in]` and `bias` `[out]`: in `f32`, or in `f16` or `bf16`, which stay so
+    /// in memory. On devices other than a CPU both tensors are kept as they are.
+    pub fn new(weight: &Tensor, bias: &Tensor) -> Result<Self> {
+        Self::with(weight, bias, false)
     }
 
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        x_layout: &Layout,
-        weight: &CpuStorage,
-        weight_layout: &Layout,
-        bias: &CpuStorage,
-        bias_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let (batch, tokens, inner) = x_layout.shape().dims3()?;
-        let (outer, weight_inner) = weight_layout.shape().dims2()?;
-        if weight_inner != inner || bias_layout.dims() != [outer] {
-            bail!(
-                "linear [{outer}, {weight_inner}] cannot take {:?}",
-                x_layout.dims()
-            );
+    /// Prepares a layer whose result is the first half of its outputs times the exact GELU of the
+    /// second half.
+    pub fn gated(weight: &Tensor, bias: &Tensor) -> Result<Self> {
+        Self::with(weight, bias, true)
+    }
+
+    fn with(weight: &Tensor, bias: &Tensor, gated: bool) -> Result<Self> {
+        let (outer, _) = weight.dims2()?;
+        if bias.dims() != [outer] || (gated && outer % 2 != 0) {
+            bail!("bias {:?} for {outer} outputs", bias.dims());
         }
-        let bias = contiguous(bias, bias_layout)?;
-        let weight = Mat::new(contiguous(weight, weight_layout)?, outer, inner, inner);
-        let x = &x.as_slice::<f32>()?[x_layout.start_offset()..];
-        let strides = x_layout.stride();
-        // Contiguous batches are one taller matrix.
-        let (batch, rows) = match self.0 {
-            Out::Tokens if x_layout.is_contiguous() => (1, batch * tokens),
-            Out::Tokens | Out::Channels => (batch, tokens),
-        };
-        let mut out = vec![0.0; x_layout.dims().iter().take(2).product::<usize>() * outer];
-        for (b, out) in out
-            .chunks_mut((rows * outer).max(1))
-            .enumerate()
-            .take(batch)
-        {
-            let x = Mat::strided(
-                &x[b * strides[0]..],
-                (rows, inner),
-                (strides[1], strides[2]),
-            );
-            match self.0 {
-                Out::Tokens => {
-                    out.par_chunks_mut(outer)
-                        .with_min_len(64)
-                        .for_each(|row| row.copy_from_slice(bias));
-                    let dst = MatMut::new(out, rows, outer, outer);
-                    matmul(dst, Onto::Add, x, weight.transposed(), 1.0, Threads::All);
-                }
-                Out::Channels => {
-                    for (row, bias) in out.chunks_mut(rows).zip(bias) {
-                        row.fill(*bias);
-                    }
-                    let dst = MatMut::new(out, outer, rows, rows);
-                    matmul(dst, Onto::Add, weight, x.transposed(), 1.0, Threads::All);
+        let kind = match weight.dtype() {
+            DType::F32 | DType::F16 | DType::BF16 if weight.device().is_cpu() => {
+                let order = if gated && outer % PANEL == 0 {
+                    Order::Gated
+                } else {
+                    Order::Plain
+                };
+                let bias = bias.to_dtype(DType::F32)?.to_vec1::<f32>()?;
+                let lane = |lane| bias[order.output(lane, outer)];
+                Kind::Panels {
+                    panels: Panels::new(weight, order)?,
+                    bias: (0..outer).map(lane).collect(),
                 }
             }
-        }
-        let shape = match self.0 {
-            Out::Tokens => x_layout
-                .dims()
-                .iter()
-                .take(2)
-                .copied()
-                .chain([outer])
-                .collect(),
-            Out::Channels => vec![x_layout.dims()[0], outer, tokens],
+            _ => Kind::Plain {
+                weight: weight.clone(),
+                bias: bias.clone(),
+            },
         };
-        Ok((CpuStorage::F32(out), Shape::from(shape)))
+        Ok(Self { kind, gated })
+    }
+
+    /// Returns the weights as they were given.
+    pub fn weight(&self) -> Result<Tensor> {
+        match &self.kind {
+            Kind::Panels { panels, .. } => {
+                panels.to_tensor()?.reshape((panels.outer, panels.inner))
+            }
+            Kind::Plain { weight, .. } => Ok(weight.clone()),
+        }
+    }
+
+    /// Returns the layer's value for `x` of `[batch, tokens, in]` with any strides.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        self.forward_onto(x, None)
+    }
+
+    /// As [`forward`](Self::forward), with a `residual` of the result's shape added.
+    pub fn forward_plus(&self, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
+        self.forward_onto(x, Some(residual))
+    }
+
+    fn forward_onto(&self, x: &Tensor, residual: Option<&Tensor>) -> Result<Tensor> {
+        match &self.kind {
+            Kind::Panels { panels, bias } => {
+                let native = x.to_dtype(DType::F32)?;
+                let residual = residual.map(|r| r.to_dtype(DType::F32)).transpose()?;
+                let fused = self.gated && panels.order() == Order::Gated;
+                if self.gated && !fused {
+                    let out = geglu(&multiply(panels, bias, false, &native, None)?)?;
+                    return residual.map_or(Ok(out.clone()), |r| add(&out, &r));
+                }
+                multiply(panels, bias, fused, &native, residual.as_ref())?.to_dtype(x.dtype())
+            }
+            Kind::Plain { weight, bias } => {
+                let mut out = plain::linear(x, weight, bias)?;
+                if self.gated {
+                    out = plain::geglu(&out)?;
+                }
+                residual.map_or(Ok(out.clone()), |r| add(&out, r))
+            }
+        }
+    }
+}
+
+/// Returns `x * weight^T + bias` for `x` of `[batch, tokens, in]` with any strides, `weight` of
+/// `[out, in]` and `bias` of `[out]`.
+///
+/// Rearranges the weights on every call: layers that are used again keep a [`PackedLinear`].
+pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor, out: Out) -> Result<Tensor> {
+    let tokens = if is_native(x) {
+        PackedLinear::new(weight, bias)?.forward(x)?
+    } else {
+        plain::linear(x, weight, bias)?
+    };
+    match out {
+        Out::Tokens => Ok(tokens),
+        Out::Channels => tokens.transpose(1, 2),
+    }
+}
+
+fn multiply(
+    panels: &Panels,
+    bias: &[f32],
+    gated: bool,
+    x: &Tensor,
+    residual: Option<&Tensor>,
+) -> Result<Tensor> {
+    let (batch, tokens, inner) = x.dims3()?;
+    if inner != panels.inner {
+        let shape = (panels.outer, panels.inner);
+        bail!("linear {shape:?} cannot take {:?}", x.dims());
+    }
+    let (x, residual) = (
+        x.contiguous()?,
+        residual.map(Tensor::contiguous).transpose()?,
+    );
+    let x = Values::of(&x)?;
+    let residual = residual.as_ref().map(Values::of).transpose()?;
+    let product = Product {
+        x: &x,
+        rows: Contiguous(inner),
+        images: 1,
+        rows_per_image: batch * tokens,
+        panels,
+        finish: Finish {
+            bias: Some(bias),
+            residual: residual.as_deref(),
+            gated,
+        },
+    };
+    let width = product.width();
+    let len = batch * tokens * width;
+    if residual.as_ref().is_some_and(|r| r.len() != len) {
+        bail!("residual is not [{batch}, {tokens}, {width}]");
+    }
+    let mut out = Fresh::new(len);
+    product.run(out.share(len));
+    // SAFETY: the product writes every value.
+    let out = unsafe { out.into_vec(len) };
+    Tensor::from_vec(out, (batch, tokens, width), &Device::Cpu)
+}
+
+/// Rows one after another, so long.
+struct Contiguous(usize);
+
+impl Rows for Contiguous {
+    fn starts(&self, _image: usize, _tap: usize, rows: Range<usize>, to: &mut Vec<usize>) {
+        to.extend(rows.map(|row| row * self.0));
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use candle_core::{DType, Device};
-
-    use super::*;
-
-    #[test]
-    fn either_layout_gives_what_candle_gives() {
-        let device = Device::Cpu;
-        let x = Tensor::arange(0_f32, 2.0 * 6.0 * 5.0, &device)
-            .unwrap()
-            .reshape((2, 6, 5))
-            .unwrap();
-        let w = Tensor::arange(0_f32, 35.0, &device)
-            .unwrap()
-            .reshape((7, 5))
-            .unwrap();
-        let w = (w * 0.1).unwrap();
-        let b = Tensor::arange(0_f32, 7.0, &device).unwrap();
-        let want = x
-            .broadcast_matmul(&w.t().unwrap())
-            .unwrap()
-            .broadcast_add(&b)
-            .unwrap();
-        let channels_first = x.transpose(1, 2).unwrap().contiguous().unwrap();
-        let strided = channels_first.transpose(1, 2).unwrap();
-        for (x, out) in [
-            (&x, Out::Tokens),
-            (&strided, Out::Tokens),
-            (&x, Out::Channels),
-        ] {
-            let got = linear(x, &w, &b, out).unwrap();
-            let got = if out == Out::Channels {
-                got.transpose(1, 2).unwrap()
-            } else {
-                got
-            };
-            let diff = (got - &want).unwrap().abs().unwrap().max_all().unwrap();
-            assert!(
-                diff.to_dtype(DType::F32)
-                    .unwrap()
-                    .to_scalar::<f32>()
-                    .unwrap()
-                    < 1e-4
-            );
-        }
-    }
-}
+mod tests;

@@ -1,14 +1,24 @@
 //! Group and layer normalisation, the former fused with the SiLU that nearly always follows it.
 
-use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
+#![expect(unsafe_code, reason = "results are written into fresh memory")]
+
+use std::ops::Range;
+
+use candle_core::{Device, Result, Tensor, bail};
 use rayon::prelude::*;
 
-use crate::{contiguous, float};
+use crate::layout::{channels_first_view, channels_last};
+use crate::shared::Fresh;
+use crate::simd::{Kernel, LANES, Simd, dispatch, sum};
+use crate::values::{Values, is_native};
+use crate::{float, plain};
 
 /// What follows a group normalisation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Then {
+    /// Nothing.
     Nothing,
+    /// The SiLU activation.
     Silu,
 }
 
@@ -21,142 +31,333 @@ pub fn group_norm(
     eps: f64,
     then: Then,
 ) -> Result<Tensor> {
-    x.contiguous()?
-        .apply_op3_no_bwd(weight, bias, &GroupNorm { groups, eps, then })
+    let channels = match x.dims() {
+        [_, channels, ..] => *channels,
+        [] | [_] => bail!(
+            "group norm wants [batch, channels, ...], got {:?}",
+            x.dims()
+        ),
+    };
+    let fits = [weight, bias].iter().all(|w| w.dims() == [channels]);
+    if groups == 0 || channels % groups != 0 || !fits {
+        bail!("{groups} groups do not fit {channels} channels");
+    }
+    if x.rank() != 4 || x.elem_count() == 0 || ![x, weight, bias].iter().all(|x| is_native(x)) {
+        return plain::group_norm(x, weight, bias, groups, eps, then);
+    }
+    let last = channels_last(x)?;
+    let (batch, height, width, _) = last.dims4()?;
+    let (weight, bias) = (weight.contiguous()?, bias.contiguous()?);
+    let x = Values::of(&last)?;
+    let norm = GroupNorm {
+        x: &x,
+        weight: &Values::of(&weight)?,
+        bias: &Values::of(&bias)?,
+        batch,
+        pixels: height * width,
+        channels,
+        groups,
+        eps,
+        then,
+    };
+    let out = Tensor::from_vec(norm.run(), (batch, height, width, channels), &Device::Cpu)?;
+    channels_first_view(&out)
 }
 
-/// Returns `x` with every row of its last dimension normalised.
-pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
-    x.contiguous()?
-        .apply_op3_no_bwd(weight, bias, &LayerNorm { eps })
-}
-
-struct GroupNorm {
+struct GroupNorm<'a> {
+    x: &'a [f32],
+    weight: &'a [f32],
+    bias: &'a [f32],
+    batch: usize,
+    pixels: usize,
+    channels: usize,
     groups: usize,
     eps: f64,
     then: Then,
 }
 
-impl CustomOp3 for GroupNorm {
-    fn name(&self) -> &'static str {
-        "group-norm"
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        x_layout: &Layout,
-        weight: &CpuStorage,
-        weight_layout: &Layout,
-        bias: &CpuStorage,
-        bias_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let dims = x_layout.dims();
-        let (batch, channels) = match dims {
-            [batch, channels, ..] => (*batch, *channels),
-            [] | [_] => bail!("group norm wants [batch, channels, ...], got {dims:?}"),
-        };
-        let (x, weight, bias) = (
-            contiguous(x, x_layout)?,
-            contiguous(weight, weight_layout)?,
-            contiguous(bias, bias_layout)?,
-        );
-        if self.groups == 0 || channels % self.groups != 0 || weight.len() != channels {
-            bail!("{} groups do not fit {channels} channels", self.groups);
-        }
-        let mut out = vec![0.0; x.len()];
-        if out.is_empty() {
-            return Ok((CpuStorage::F32(out), x_layout.shape().clone()));
-        }
-        let per_group = channels / self.groups;
-        let plane = x.len() / (batch * channels);
-        let chunk = per_group * plane;
-        out.par_chunks_mut(chunk)
-            .zip(x.par_chunks(chunk))
-            .enumerate()
-            .for_each(|(i, (out, x))| {
-                let (mean, inverse) = mean_and_inverse_deviation(x, self.eps);
-                let first = i % self.groups * per_group;
-                let planes = out.chunks_mut(plane).zip(x.chunks(plane));
-                for (c, (out, x)) in planes.enumerate() {
-                    let scale = inverse * weight[first + c];
-                    let shift = bias[first + c] - mean * scale;
-                    let pairs = out.iter_mut().zip(x);
-                    match self.then {
-                        Then::Nothing => pairs.for_each(|(o, x)| *o = x * scale + shift),
-                        Then::Silu => pairs.for_each(|(o, x)| *o = float::silu(x * scale + shift)),
-                    }
-                }
+impl GroupNorm<'_> {
+    fn run(&self) -> Vec<f32> {
+        // From the shape alone, so that nothing else can change the order of the sums.
+        let rows = (64 * 1024 / self.channels).clamp(16, 256).min(self.pixels);
+        let chunk = rows * self.channels;
+        let image = self.pixels * self.channels;
+        let moments: Vec<Vec<Moments>> = (0..self.batch)
+            .into_par_iter()
+            .map(|b| {
+                let x = &self.x[b * image..][..image];
+                let chunks = x.par_chunks(chunk);
+                chunks.map(|x| dispatch(Moment(x, self.channels))).collect()
+            })
+            .collect();
+        let affine: Vec<_> = moments.iter().map(|moments| self.affine(moments)).collect();
+        let mut fresh = Fresh::new(self.x.len());
+        let out = fresh.share(self.x.len());
+        let chunks = self.pixels.div_ceil(rows);
+        (0..self.batch * chunks).into_par_iter().for_each(|i| {
+            let (b, first) = (i / chunks, i % chunks * chunk);
+            let start = b * image + first;
+            let x = &self.x[start..][..chunk.min(image - first)];
+            dispatch(Apply {
+                x,
+                to: out.place(start, x.len()),
+                affine: &affine[b],
+                then: self.then,
             });
-        Ok((CpuStorage::F32(out), x_layout.shape().clone()))
-    }
-}
-
-struct LayerNorm {
-    eps: f64,
-}
-
-impl CustomOp3 for LayerNorm {
-    fn name(&self) -> &'static str {
-        "layer-norm"
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        x_layout: &Layout,
-        weight: &CpuStorage,
-        weight_layout: &Layout,
-        bias: &CpuStorage,
-        bias_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let (x, weight, bias) = (
-            contiguous(x, x_layout)?,
-            contiguous(weight, weight_layout)?,
-            contiguous(bias, bias_layout)?,
-        );
-        let width = weight.len();
-        if width == 0 || x_layout.dims().last() != Some(&width) || bias.len() != width {
-            bail!("layer norm of {width} cannot take {:?}", x_layout.dims());
-        }
-        let mut out = vec![0.0; x.len()];
-        let rows = out.par_chunks_mut(width).zip(x.par_chunks(width));
-        rows.with_min_len(32).for_each(|(out, x)| {
-            let (mean, inverse) = mean_and_inverse_deviation(x, self.eps);
-            for (((o, x), w), b) in out.iter_mut().zip(x).zip(weight).zip(bias) {
-                *o = (x - mean) * inverse * w + b;
-            }
         });
-        Ok((CpuStorage::F32(out), x_layout.shape().clone()))
+        // SAFETY: the tasks have written every chunk of every image.
+        unsafe { fresh.into_vec(self.x.len()) }
+    }
+
+    /// Returns, for each channel of a picture, what to multiply by and what to add.
+    fn affine(&self, moments: &[Moments]) -> Affine {
+        let per_group = self.channels / self.groups;
+        let mut affine = Affine {
+            scale: vec![0.0; self.channels],
+            shift: vec![0.0; self.channels],
+        };
+        for group in 0..self.groups {
+            let channels = group * per_group..(group + 1) * per_group;
+            let (mean, inverse) = self.merge(moments, channels.clone());
+            for c in channels {
+                affine.scale[c] = to_f32(inverse) * self.weight[c];
+                affine.shift[c] = self.bias[c] - to_f32(mean) * affine.scale[c];
+            }
+        }
+        affine
+    }
+
+    /// Returns the mean of some channels and one over the root of their variance plus `eps`.
+    fn merge(&self, moments: &[Moments], channels: Range<usize>) -> (f64, f64) {
+        let all = || {
+            moments
+                .iter()
+                .flat_map(|m| channels.clone().map(move |c| (m, c)))
+        };
+        let count = (self.pixels * channels.len()) as f64;
+        let weighted = all().map(|(m, c)| m.rows * f64::from(m.mean[c]));
+        let mean = weighted.sum::<f64>() / count;
+        let squares = all().map(|(m, c)| {
+            let distance = f64::from(m.mean[c]) - mean;
+            f64::from(m.squares[c]) + m.rows * distance * distance
+        });
+        let variance = squares.sum::<f64>() / count;
+        (mean, 1.0 / (variance + self.eps).sqrt())
     }
 }
 
-/// Returns the mean and one over the square root of the variance plus `eps`.
-fn mean_and_inverse_deviation(x: &[f32], eps: f64) -> (f32, f32) {
-    let count = x.len() as f64;
-    let mean = sum(x, |x| x) / count;
-    let centre = to_f32(mean);
-    let variance = sum(x, |x| (x - centre) * (x - centre)) / count;
-    (centre, to_f32(1.0 / (variance + eps).sqrt()))
+struct Affine {
+    scale: Vec<f32>,
+    shift: Vec<f32>,
 }
 
-/// Returns the sum of `f` over `x`: sixteen `f32` lanes a block, blocks added in `f64`.
+/// Of some rows: each channel's mean, and sum of squares around it.
+struct Moments {
+    rows: f64,
+    mean: Vec<f32>,
+    squares: Vec<f32>,
+}
+
+struct Moment<'a>(&'a [f32], usize);
+
+impl Kernel for Moment<'_> {
+    type Out = Moments;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> Moments {
+        let Self(x, channels) = self;
+        let rows = (x.len() / channels) as f64;
+        let mut mean = vec![0.0; channels];
+        for row in x.chunks_exact(channels) {
+            accumulate(s, &mut mean, row, row, |sum, x, _| s.add(sum, x));
+        }
+        let inverse = to_f32(1.0 / rows);
+        mean.iter_mut().for_each(|sum| *sum *= inverse);
+        let mut squares = vec![0.0; channels];
+        for row in x.chunks_exact(channels) {
+            accumulate(s, &mut squares, row, &mean, |sum, x, mean| {
+                let distance = s.sub(x, mean);
+                s.fma(distance, distance, sum)
+            });
+        }
+        Moments {
+            rows,
+            mean,
+            squares,
+        }
+    }
+}
+
+/// Replaces every `sum` by `f(sum, x, y)`.
 #[inline(always)]
-fn sum(x: &[f32], f: impl Fn(f32) -> f32) -> f64 {
-    const LANES: usize = 16;
-    x.chunks(4096)
-        .map(|block| {
-            let mut lanes = [0.0_f32; LANES];
-            let whole = block.chunks_exact(LANES);
-            let rest: f32 = whole.remainder().iter().map(|x| f(*x)).sum();
-            for values in whole {
-                for (lane, value) in lanes.iter_mut().zip(values) {
-                    *lane += f(*value);
+fn accumulate<S: Simd>(
+    s: S,
+    sums: &mut [f32],
+    x: &[f32],
+    y: &[f32],
+    f: impl Fn(S::V, S::V, S::V) -> S::V,
+) {
+    let (x, x_rest) = x.as_chunks::<LANES>();
+    let (y, y_rest) = y.as_chunks::<LANES>();
+    let (sums, sums_rest) = sums.as_chunks_mut::<LANES>();
+    for ((sum, x), y) in sums.iter_mut().zip(x).zip(y) {
+        let value = f(s.load(sum), s.load(x), s.load(y));
+        s.store(sum, value);
+    }
+    if !sums_rest.is_empty() {
+        let part = |values: &[f32]| load_part(s, values, 0.0);
+        let value = f(part(sums_rest), part(x_rest), part(y_rest));
+        sums_rest.copy_from_slice(&s.array(value)[..sums_rest.len()]);
+    }
+}
+
+/// Loads fewer than sixteen values, `fill` behind them.
+#[inline(always)]
+fn load_part<S: Simd>(s: S, values: &[f32], fill: f32) -> S::V {
+    let mut padded = [fill; LANES];
+    padded[..values.len()].copy_from_slice(values);
+    s.load(&padded)
+}
+
+/// Calls `f` with vectors of four rows in turn and writes the results.
+///
+/// # Safety
+/// `to` must be valid for as many values as `x` has; the others must be as long.
+#[inline(always)]
+unsafe fn write_row<S: Simd>(
+    s: S,
+    to: *mut f32,
+    x: &[f32],
+    scale: &[f32],
+    shift: &[f32],
+    f: impl Fn(S::V, S::V, S::V) -> S::V,
+) {
+    let whole = x.len() / LANES * LANES;
+    let rows = x
+        .as_chunks::<LANES>()
+        .0
+        .iter()
+        .zip(scale.as_chunks::<LANES>().0);
+    for (i, ((x, scale), shift)) in rows.zip(shift.as_chunks::<LANES>().0).enumerate() {
+        // SAFETY: the caller has room for all of `x`.
+        unsafe {
+            s.write(
+                to.add(i * LANES),
+                f(s.load(x), s.load(scale), s.load(shift)),
+            )
+        };
+    }
+    if whole < x.len() {
+        let part = |values: &[f32]| load_part(s, &values[whole..], 0.0);
+        let values = s.array(f(part(x), part(scale), part(shift)));
+        // SAFETY: as above.
+        unsafe {
+            to.add(whole)
+                .copy_from_nonoverlapping(values.as_ptr(), x.len() - whole)
+        };
+    }
+}
+
+struct Apply<'a> {
+    x: &'a [f32],
+    to: *mut f32,
+    affine: &'a Affine,
+    then: Then,
+}
+
+impl Kernel for Apply<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Affine { scale, shift } = self.affine;
+        for (i, x) in self.x.chunks_exact(scale.len()).enumerate() {
+            // SAFETY: whoever made this has room for all of `x`.
+            unsafe {
+                let to = self.to.add(i * scale.len());
+                match self.then {
+                    Then::Nothing => write_row(s, to, x, scale, shift, |x, a, b| s.fma(x, a, b)),
+                    Then::Silu => write_row(s, to, x, scale, shift, |x, a, b| {
+                        float::silu(s, s.fma(x, a, b))
+                    }),
                 }
             }
-            lanes.iter().map(|lane| f64::from(*lane)).sum::<f64>() + f64::from(rest)
-        })
-        .sum()
+        }
+    }
+}
+
+/// Rows a task normalises at once.
+const ROWS: usize = 32;
+
+/// Returns `x` with every row of its last dimension normalised.
+pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
+    let width = x.dims().last().copied().unwrap_or(0);
+    if width == 0 || weight.dims() != [width] || bias.dims() != [width] {
+        bail!(
+            "layer norm of {:?} cannot take {:?}",
+            weight.dims(),
+            x.dims()
+        );
+    }
+    if ![x, weight, bias].iter().all(|x| is_native(x)) {
+        return plain::layer_norm(x, weight, bias, eps);
+    }
+    let (x, weight, bias) = (x.contiguous()?, weight.contiguous()?, bias.contiguous()?);
+    let values = Values::of(&x)?;
+    let (weight, bias) = (Values::of(&weight)?, Values::of(&bias)?);
+    let (weight, bias): (&[f32], &[f32]) = (&weight, &bias);
+    let mut fresh = Fresh::new(values.len());
+    let out = fresh.share(values.len());
+    let blocks = values.par_chunks(ROWS * width).enumerate();
+    blocks.for_each(|(i, x)| {
+        let to = out.place(i * ROWS * width, x.len());
+        dispatch(LayerNorm(x, to, weight, bias, eps));
+    });
+    // SAFETY: the tasks have written every block of rows.
+    let out = unsafe { fresh.into_vec(values.len()) };
+    Tensor::from_vec(out, x.shape(), &Device::Cpu)
+}
+
+struct LayerNorm<'a>(&'a [f32], *mut f32, &'a [f32], &'a [f32], f64);
+
+impl Kernel for LayerNorm<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self(x, to, weight, bias, eps) = self;
+        let width = weight.len();
+        let count = width as f64;
+        for (i, x) in x.chunks_exact(width).enumerate() {
+            let centre = to_f32(f64::from(total(s, x, 0.0, |x| x)) / count);
+            let mean = s.splat(centre);
+            let squares = total(s, x, centre, |x| {
+                let distance = s.sub(x, mean);
+                s.mul(distance, distance)
+            });
+            let inverse = s.splat(to_f32(1.0 / (f64::from(squares) / count + eps).sqrt()));
+            // SAFETY: whoever made this has room for all rows.
+            unsafe {
+                write_row(s, to.add(i * width), x, weight, bias, |x, w, b| {
+                    s.fma(s.mul(s.sub(x, mean), inverse), w, b)
+                });
+            }
+        }
+    }
+}
+
+/// Returns the sum of `f` over a row whose last vector is filled up with `fill`.
+#[inline(always)]
+fn total<S: Simd>(s: S, x: &[f32], fill: f32, f: impl Fn(S::V) -> S::V) -> f32 {
+    let (whole, rest) = x.as_chunks::<LANES>();
+    let mut lanes = [s.splat(0.0); 2];
+    for (i, x) in whole.iter().enumerate() {
+        lanes[i % 2] = s.add(lanes[i % 2], f(s.load(x)));
+    }
+    if !rest.is_empty() {
+        lanes[0] = s.add(lanes[0], f(load_part(s, rest, fill)));
+    }
+    sum(s, s.add(lanes[0], lanes[1]))
 }
 
 #[expect(
@@ -166,3 +367,6 @@ fn sum(x: &[f32], f: impl Fn(f32) -> f32) -> f64 {
 fn to_f32(x: f64) -> f32 {
     x as f32
 }
+
+#[cfg(test)]
+mod tests;

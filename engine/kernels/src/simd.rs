@@ -1,0 +1,199 @@
+//! Sixteen `f32` lanes on any processor, and the run-time choice of the instructions behind them.
+//!
+//! A kernel is written once over [`Simd`] and compiled three times: for AVX-512, for AVX2 with FMA, and
+//! for whatever the target always has (NEON on ARM). [`dispatch`] picks the best one the processor
+//! reports. The first two do the same operations in the same order on the same sixteen lanes, so
+//! their results are equal to the bit.
+
+#![expect(
+    unsafe_code,
+    reason = "vector instructions and raw loads; each block says why it is sound"
+)]
+
+mod portable;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+pub(crate) use portable::Portable;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use x86::{Avx2, Avx512};
+
+/// Lanes of a vector.
+pub(crate) const LANES: usize = 16;
+
+/// Vector instructions. A value of an implementing type proves that the processor has them.
+pub(crate) trait Simd: Copy + Send + Sync {
+    /// Sixteen `f32`.
+    type V: Copy;
+    /// Whether 24 vectors fit the registers, or only six.
+    const WIDE: bool;
+
+    fn splat(self, x: f32) -> Self::V;
+    /// # Safety
+    /// `from` must be valid for reading sixteen values.
+    unsafe fn read(self, from: *const f32) -> Self::V;
+    /// # Safety
+    /// `to` must be valid for writing sixteen values.
+    unsafe fn write(self, to: *mut f32, v: Self::V);
+    fn add(self, a: Self::V, b: Self::V) -> Self::V;
+    fn sub(self, a: Self::V, b: Self::V) -> Self::V;
+    fn mul(self, a: Self::V, b: Self::V) -> Self::V;
+    fn div(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a * b + c`.
+    fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// `c - a * b`.
+    fn fnma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    fn min(self, a: Self::V, b: Self::V) -> Self::V;
+    fn max(self, a: Self::V, b: Self::V) -> Self::V;
+    /// Rounds to the nearest integer, ties to even.
+    fn round(self, a: Self::V) -> Self::V;
+    /// `a * 2^n` for integers `n` in -126..=127.
+    fn scale(self, a: Self::V, n: Self::V) -> Self::V;
+    /// Widens sixteen IEEE halves.
+    /// # Safety
+    /// `from` must be valid for reading sixteen values.
+    unsafe fn read_f16(self, from: *const u16) -> Self::V;
+    /// Widens sixteen brain floats.
+    /// # Safety
+    /// `from` must be valid for reading sixteen values.
+    unsafe fn read_bf16(self, from: *const u16) -> Self::V;
+
+    #[inline(always)]
+    fn load(self, from: &[f32; LANES]) -> Self::V {
+        // SAFETY: the array holds sixteen values.
+        unsafe { self.read(from.as_ptr()) }
+    }
+
+    #[inline(always)]
+    fn store(self, to: &mut [f32; LANES], v: Self::V) {
+        // SAFETY: the array holds sixteen values.
+        unsafe { self.write(to.as_mut_ptr(), v) }
+    }
+
+    #[inline(always)]
+    fn array(self, v: Self::V) -> [f32; LANES] {
+        let mut out = [0.0; LANES];
+        self.store(&mut out, v);
+        out
+    }
+}
+
+/// Work to be compiled for each instruction set.
+pub(crate) trait Kernel {
+    type Out;
+    /// Must be `#[inline(always)]`, or the vectors go through memory.
+    fn run<S: Simd>(self, s: S) -> Self::Out;
+}
+
+/// Runs a kernel with the best instructions this processor has.
+#[inline]
+pub(crate) fn dispatch<K: Kernel>(kernel: K) -> K::Out {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if let Some(s) = Avx512::detect() {
+            // SAFETY: `detect` has seen every feature the function enables.
+            return unsafe { x86::run_avx512(kernel, s) };
+        }
+        if let Some(s) = Avx2::detect() {
+            // SAFETY: as above.
+            return unsafe { x86::run_avx2(kernel, s) };
+        }
+    }
+    kernel.run(Portable)
+}
+
+/// Calls `f` with every vector of `x` in turn, the last one padded with zeros, and writes the results.
+///
+/// # Safety
+/// `to` must be valid for as many values as `x` has.
+#[inline(always)]
+pub(crate) unsafe fn map<S: Simd>(s: S, to: *mut f32, x: &[f32], f: impl Fn(S::V) -> S::V) {
+    let (whole, rest) = x.as_chunks::<LANES>();
+    for (i, x) in whole.iter().enumerate() {
+        // SAFETY: the caller has room for all of `x`.
+        unsafe { s.write(to.add(i * LANES), f(s.load(x))) };
+    }
+    if !rest.is_empty() {
+        let mut padded = [0.0; LANES];
+        padded[..rest.len()].copy_from_slice(rest);
+        let got = s.array(f(s.load(&padded)));
+        // SAFETY: as above.
+        unsafe {
+            let to = to.add(whole.len() * LANES);
+            to.copy_from_nonoverlapping(got.as_ptr(), rest.len());
+        }
+    }
+}
+
+/// Adds up the lanes in a fixed order.
+#[inline(always)]
+pub(crate) fn sum<S: Simd>(s: S, v: S::V) -> f32 {
+    let mut lanes = s.array(v);
+    let mut width = LANES;
+    while width > 1 {
+        width /= 2;
+        for i in 0..width {
+            lanes[i] += lanes[i + width];
+        }
+    }
+    lanes[0]
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// Runs a kernel with every instruction set this processor has.
+    pub(crate) fn each<K: Kernel + Clone>(kernel: &K) -> Vec<(&'static str, K::Out)> {
+        let mut out = vec![("portable", kernel.clone().run(Portable))];
+        #[cfg(target_arch = "x86_64")]
+        {
+            if let Some(s) = Avx2::detect() {
+                // SAFETY: the features were detected.
+                out.push(("avx2", unsafe { x86::run_avx2(kernel.clone(), s) }));
+            }
+            if let Some(s) = Avx512::detect() {
+                // SAFETY: the features were detected.
+                out.push(("avx512", unsafe { x86::run_avx512(kernel.clone(), s) }));
+            }
+        }
+        out
+    }
+
+    #[derive(Clone)]
+    struct Halves;
+
+    impl Kernel for Halves {
+        type Out = Vec<u32>;
+        #[inline(always)]
+        fn run<S: Simd>(self, s: S) -> Vec<u32> {
+            let mut out = Vec::new();
+            for first in (0..=u16::MAX).step_by(LANES) {
+                let bits: [u16; LANES] = std::array::from_fn(|i| first + i as u16);
+                // SAFETY: the array holds sixteen values.
+                let (half, brain) =
+                    unsafe { (s.read_f16(bits.as_ptr()), s.read_bf16(bits.as_ptr())) };
+                for (i, v) in s.array(half).into_iter().chain(s.array(brain)).enumerate() {
+                    // Any NaN will do.
+                    let v = if v.is_nan() { f32::NAN } else { v };
+                    let _ = i;
+                    out.push(v.to_bits());
+                }
+            }
+            out
+        }
+    }
+
+    #[test]
+    fn every_half_and_brain_float_widens_alike_everywhere() {
+        let results = each(&Halves);
+        for (name, got) in &results {
+            assert_eq!(got, &results[0].1, "{name}");
+        }
+        // One and a half, as halves and as brain floats.
+        let at = |bits: usize| bits / LANES * 2 * LANES + bits % LANES;
+        assert_eq!(f32::from_bits(results[0].1[at(0x3e00)]), 1.5);
+        assert_eq!(f32::from_bits(results[0].1[at(0x3fc0) + LANES]), 1.5);
+        assert_eq!(f32::from_bits(results[0].1[at(0x0001)]), 2_f32.powi(-24));
+    }
+}
