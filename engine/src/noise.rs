@@ -1,153 +1,227 @@
 //! Seeded Gaussian noise, equal to what other programs draw from the same seed.
 //!
-//! Formulas and vectors: torch's CPU generator (MT19937 and Box-Muller in blocks of 16) and its CUDA
-//! generator (Philox4x32-10), the two that A1111, `ComfyUI` and diffusers use. `libm` stands in for
-//! the system's mathematics, so every machine draws the same bits.
+//! [`Noise`] is all the noise of one picture in the order it is drawn: first the latents' own, then
+//! that of stochastic samplers. Which generator draws what, from which seed, differs between programs
+//! (`specs/engine.md`, E34); [`Noise::state`] is all it takes to go on from a step elsewhere.
 
-use hearth_protocol::job::Rng;
+mod blend;
+mod brownian;
+mod philox;
+mod seed_sequence;
+mod torch_cpu;
+
+use hearth_protocol::job::{Compat, Rng};
+use thiserror::Error;
+
+#[cfg_attr(
+    not(test),
+    expect(unused_imports, reason = "walks between seeds use it")
+)]
+pub(crate) use blend::slerp;
+use brownian::Brownian;
+use philox::Philox;
+use torch_cpu::TorchCpu;
 
 /// Draws `count` standard normal values with the generator a job asks for.
 pub(crate) fn normal(rng: Rng, seed: u64, count: usize) -> Vec<f32> {
-    match rng {
-        Rng::TorchCpu => TorchCpu::new(seed).normal(count),
-        Rng::Nv => philox_normal(seed, count),
-    }
+    Generator::new(rng, seed).normal(count)
 }
 
-const MT_LEN: usize = 624;
-
-/// torch's CPU generator.
+/// One of the generators.
 #[derive(Clone, Debug)]
-pub(crate) struct TorchCpu {
-    state: [u32; MT_LEN],
-    at: usize,
-    /// The second half of a pair drawn in double precision.
-    cached: Option<f64>,
+enum Generator {
+    TorchCpu(Box<TorchCpu>),
+    Nv(Philox),
 }
 
-impl TorchCpu {
-    /// Seeds with the low 32 bits, as torch does.
-    pub(crate) fn new(seed: u64) -> Self {
-        let mut state = [0_u32; MT_LEN];
-        let [low, _] = halves(seed);
-        let mut previous = low;
-        state[0] = previous;
-        for (i, slot) in (1_u32..).zip(state.iter_mut().skip(1)) {
-            previous = (previous ^ (previous >> 30))
-                .wrapping_mul(1_812_433_253)
-                .wrapping_add(i);
-            *slot = previous;
+impl Generator {
+    fn new(rng: Rng, seed: u64) -> Self {
+        match rng {
+            Rng::TorchCpu => Self::TorchCpu(Box::new(TorchCpu::new(seed))),
+            Rng::Nv => Self::Nv(Philox::new(seed)),
         }
+    }
+
+    fn normal(&mut self, count: usize) -> Vec<f32> {
+        match self {
+            Self::TorchCpu(generator) => generator.normal(count),
+            Self::Nv(generator) => generator.normal(count),
+        }
+    }
+}
+
+/// A second seed mixed into the first noise (A1111's "variation seed").
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Variation {
+    pub(crate) seed: u64,
+    /// How much of it, in 0..=1.
+    pub(crate) strength: f64,
+}
+
+/// What decides a picture's noise.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Recipe {
+    pub(crate) rng: Rng,
+    pub(crate) compat: Compat,
+    /// The job's seed: that of picture 0.
+    pub(crate) seed: u64,
+    /// Which picture of the batch this is, from 0.
+    pub(crate) index: usize,
+    /// Pictures in the batch.
+    pub(crate) batch: usize,
+    /// Channels, height and width of the latents.
+    pub(crate) shape: [usize; 3],
+    pub(crate) variation: Option<Variation>,
+    /// Added to the seed once the first noise is drawn (A1111's "eta noise seed delta").
+    pub(crate) seed_delta: u64,
+}
+
+impl Recipe {
+    /// The plain noise of a single picture.
+    pub(crate) fn new(rng: Rng, compat: Compat, seed: u64, shape: [usize; 3]) -> Self {
         Self {
-            state,
-            at: MT_LEN,
-            cached: None,
+            rng,
+            compat,
+            seed,
+            index: 0,
+            batch: 1,
+            shape,
+            variation: None,
+            seed_delta: 0,
         }
     }
 
-    /// Draws `count` values as one `torch.randn(count)` call does.
-    pub(crate) fn normal(&mut self, count: usize) -> Vec<f32> {
-        if count < 16 {
-            return (0..count).map(|_| round(self.normal_double())).collect();
-        }
-        let mut values: Vec<f32> = (0..count).map(|_| self.uniform()).collect();
-        for block in values.chunks_exact_mut(16) {
-            box_muller(block);
-        }
-        if !count.is_multiple_of(16) {
-            let tail = &mut values[count - 16..];
-            tail.iter_mut().for_each(|value| *value = self.uniform());
-            box_muller(tail);
-        }
-        values
+    fn count(&self) -> usize {
+        self.shape.iter().product()
     }
 
-    fn uniform(&mut self) -> f32 {
-        (self.next() & 0x00ff_ffff) as f32 / 16_777_216.0
-    }
-
-    fn uniform_double(&mut self) -> f64 {
-        let (high, low) = (u64::from(self.next()), u64::from(self.next()));
-        ((high << 32 | low) & ((1 << 53) - 1)) as f64 / (1_u64 << 53) as f64
-    }
-
-    fn normal_double(&mut self) -> f64 {
-        if let Some(cached) = self.cached.take() {
-            return cached;
+    /// The seed of this picture's own generator; programs with one generator for the whole batch draw
+    /// all its pictures at once.
+    fn own_seed(&self) -> u64 {
+        match self.compat {
+            Compat::A1111 => self.seed.wrapping_add(self.index as u64),
+            Compat::Comfy | Compat::Diffusers => self.seed,
         }
-        let (u1, u2) = (self.uniform_double(), self.uniform_double());
-        let radius = libm::sqrt(-2.0 * libm::log1p(-u2));
-        let angle = std::f64::consts::TAU * u1;
-        self.cached = Some(radius * libm::sin(angle));
-        radius * libm::cos(angle)
     }
 
-    fn next(&mut self) -> u32 {
-        if self.at == MT_LEN {
-            self.refill();
+    /// The generator of the first noise: `ComfyUI` draws it on the CPU whatever the device.
+    fn first_rng(&self) -> Rng {
+        match self.compat {
+            Compat::Comfy => Rng::TorchCpu,
+            Compat::A1111 | Compat::Diffusers => self.rng,
         }
-        let mut y = self.state[self.at];
-        self.at += 1;
-        y ^= y >> 11;
-        y ^= (y << 7) & 0x9d2c_5680;
-        y ^= (y << 15) & 0xefc6_0000;
-        y ^ (y >> 18)
     }
 
-    fn refill(&mut self) {
-        for i in 0..MT_LEN {
-            let y = (self.state[i] & 0x8000_0000) | (self.state[(i + 1) % MT_LEN] & 0x7fff_ffff);
-            let odd = if y & 1 == 1 { 0x9908_b0df } else { 0 };
-            self.state[i] = self.state[(i + 397) % MT_LEN] ^ (y >> 1) ^ odd;
+    /// Takes this picture's share of one draw.
+    fn draw(&self, generator: &mut Generator) -> Vec<f32> {
+        let count = self.count();
+        match self.compat {
+            Compat::A1111 => generator.normal(count),
+            Compat::Comfy | Compat::Diffusers => {
+                let mut all = generator.normal(count * self.batch.max(1));
+                all.truncate((self.index + 1) * count);
+                all.split_off(self.index * count)
+            }
         }
-        self.at = 0;
     }
 }
 
-/// Turns sixteen uniforms into sixteen normals: cosines first, then sines.
-fn box_muller(block: &mut [f32]) {
-    for i in 0..8 {
-        let (u1, u2) = (1.0 - block[i], block[i + 8]);
-        let radius = libm::sqrtf(-2.0 * libm::logf(u1));
-        let angle = round(std::f64::consts::TAU * f64::from(u2));
-        block[i] = radius * libm::cosf(angle);
-        block[i + 8] = radius * libm::sinf(angle);
-    }
+/// A saved state that does not belong to this job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the saved state of the noise is damaged or belongs to another generator")]
+pub(crate) struct StateError;
+
+/// The noise of one picture, drawn in order.
+#[derive(Clone, Debug)]
+pub(crate) struct Noise {
+    recipe: Recipe,
+    /// Draws the noise of stochastic samplers.
+    generator: Generator,
+    /// Replaces it for samplers that follow a Brownian path.
+    path: Option<Brownian>,
 }
 
-/// The first draw of torch's CUDA generator: element i from counter (0, 0, i, 0).
-fn philox_normal(seed: u64, count: usize) -> Vec<f32> {
-    const SCALE: f32 = 1.0 / 4_294_967_296.0;
-    const TURN: f32 = SCALE * std::f32::consts::TAU;
-    let key = halves(seed);
-    (0..count as u64)
-        .map(|i| {
-            let [low, _] = halves(i);
-            let [g0, g1, ..] = philox(key, [0, 0, low, 0]);
-            let u = g0 as f32 * SCALE + SCALE / 2.0;
-            let v = g1 as f32 * TURN + TURN / 2.0;
-            libm::sqrtf(-2.0 * libm::logf(u)) * libm::sinf(v)
-        })
-        .collect()
-}
-
-/// Ten rounds of Philox4x32.
-fn philox(mut key: [u32; 2], mut counter: [u32; 4]) -> [u32; 4] {
-    for _ in 0..10 {
-        let [low0, high0] = halves(u64::from(counter[0]) * 0xd251_1f53);
-        let [low1, high1] = halves(u64::from(counter[2]) * 0xcd9e_8d57);
-        counter = [
-            high1 ^ counter[1] ^ key[0],
-            low1,
-            high0 ^ counter[3] ^ key[1],
-            low0,
-        ];
-        key = [
-            key[0].wrapping_add(0x9e37_79b9),
-            key[1].wrapping_add(0xbb67_ae85),
-        ];
+impl Noise {
+    /// Draws the first noise, in the order of the latents' elements, and keeps what draws the rest.
+    pub(crate) fn begin(recipe: Recipe) -> (Self, Vec<f32>) {
+        let mut generator = Generator::new(recipe.first_rng(), recipe.own_seed());
+        let mut first = recipe.draw(&mut generator);
+        if let Some(Variation { seed, strength }) = recipe.variation
+            && strength != 0.0
+        {
+            let seed = match recipe.compat {
+                Compat::A1111 => seed.wrapping_add(recipe.index as u64),
+                Compat::Comfy | Compat::Diffusers => seed,
+            };
+            let other = recipe.draw(&mut Generator::new(recipe.first_rng(), seed));
+            first = blend::variation(&first, &other, strength, recipe.shape);
+        }
+        let reseeded = match (recipe.compat, recipe.rng) {
+            (Compat::A1111, _) if recipe.seed_delta != 0 => {
+                Some(recipe.own_seed().wrapping_add(recipe.seed_delta))
+            }
+            (Compat::Comfy, Rng::TorchCpu) => Some(recipe.seed.wrapping_add(1)),
+            (Compat::Comfy, Rng::Nv) => Some(recipe.seed),
+            (Compat::A1111 | Compat::Diffusers, _) => None,
+        };
+        if let Some(seed) = reseeded {
+            generator = Generator::new(recipe.rng, seed);
+        }
+        let noise = Self {
+            recipe,
+            generator,
+            path: None,
+        };
+        (noise, first)
     }
-    counter
+
+    /// Draws from a Brownian path over these levels from now on, as torchsde's `BrownianTree` does.
+    pub(crate) fn follow_path(&mut self, span: (f64, f64)) {
+        self.path = Some(Brownian::new(self.recipe, span));
+    }
+
+    /// Draws the noise of one step between two levels.
+    pub(crate) fn between(&mut self, from: f64, to: f64) -> Vec<f32> {
+        match &mut self.path {
+            Some(path) => path.between(from, to),
+            None => self.recipe.draw(&mut self.generator),
+        }
+    }
+
+    /// What to save with a step: one byte for the kind of generator, then its state. A Brownian path has
+    /// none of its own.
+    pub(crate) fn state(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(1 + TorchCpu::STATE_LEN);
+        match &self.generator {
+            Generator::TorchCpu(generator) => {
+                bytes.push(0);
+                generator.save(&mut bytes);
+            }
+            Generator::Nv(generator) => {
+                bytes.push(1);
+                generator.save(&mut bytes);
+            }
+        }
+        bytes
+    }
+
+    /// Goes on from a saved state.
+    ///
+    /// # Errors
+    /// [`StateError`] if the state is damaged or another generator's.
+    pub(crate) fn restore(&mut self, state: &[u8]) -> Result<(), StateError> {
+        let (kind, state) = state.split_first().ok_or(StateError)?;
+        match (*kind, &mut self.generator) {
+            (0, Generator::TorchCpu(generator)) => {
+                **generator = TorchCpu::load(state).ok_or(StateError)?;
+            }
+            (1, Generator::Nv(generator)) => {
+                *generator = Philox::load(state).ok_or(StateError)?;
+            }
+            (_, _) => return Err(StateError),
+        }
+        Ok(())
+    }
 }
 
 /// Returns the low and the high half.
@@ -159,59 +233,93 @@ fn halves(x: u64) -> [u32; 2] {
     ]
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "rounding to f32 is the point"
-)]
-fn round(x: f64) -> f32 {
-    x as f32
+#[cfg(test)]
+fn assert_near(got: &[f32], want: &[f32]) {
+    for (i, (got, want)) in got.iter().zip(want).enumerate() {
+        assert!((got - want).abs() < 1e-4, "{i}: {got} {want}");
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn assert_near(got: &[f32], want: &[f32]) {
-        for (i, (got, want)) in got.iter().zip(want).enumerate() {
-            assert!((got - want).abs() < 1e-4, "{i}: {got} {want}");
+    const SHAPE: [usize; 3] = [4, 8, 8];
+    const COUNT: usize = 256;
+
+    fn recipe(compat: Compat, rng: Rng) -> Recipe {
+        Recipe::new(rng, compat, 42, SHAPE)
+    }
+
+    #[test]
+    fn e34_a1111_gives_each_picture_a_generator_of_its_own() {
+        let second = Recipe {
+            index: 1,
+            batch: 2,
+            ..recipe(Compat::A1111, Rng::TorchCpu)
+        };
+        let (mut noise, first) = Noise::begin(second);
+        let mut alone = TorchCpu::new(43);
+        assert_eq!(first, alone.normal(COUNT));
+        assert_eq!(noise.between(1.0, 0.5), alone.normal(COUNT));
+    }
+
+    #[test]
+    fn e34_a1111_reseeds_after_the_first_noise_when_told() {
+        let delta = Recipe {
+            seed_delta: 31337,
+            ..recipe(Compat::A1111, Rng::Nv)
+        };
+        let (mut noise, first) = Noise::begin(delta);
+        assert_eq!(first, Philox::new(42).normal(COUNT));
+        assert_eq!(noise.between(1.0, 0.5), Philox::new(31379).normal(COUNT));
+    }
+
+    #[test]
+    fn e34_diffusers_draws_the_whole_batch_from_one_generator() {
+        let mut whole = TorchCpu::new(42);
+        let (first, later) = (whole.normal(3 * COUNT), whole.normal(3 * COUNT));
+        for index in 0..3 {
+            let one = Recipe {
+                index,
+                batch: 3,
+                ..recipe(Compat::Diffusers, Rng::TorchCpu)
+            };
+            let (mut noise, begin) = Noise::begin(one);
+            assert_eq!(begin, first[index * COUNT..][..COUNT]);
+            assert_eq!(noise.between(1.0, 0.5), later[index * COUNT..][..COUNT]);
         }
     }
 
     #[test]
-    fn torch_cpu_draws_the_published_values() {
-        let seed_0 = [
-            -1.1258, -1.1524, -0.2506, -0.4339, 0.8487, 0.6920, -0.3160, -2.1152, 0.3223, -1.2633,
-            0.3500, 0.3081, 0.1198, 1.2377, 1.1168, -0.2473,
-        ];
-        let mut rng = TorchCpu::new(0);
-        assert_near(&rng.normal(16), &seed_0);
-        assert_near(&rng.normal(16), &[-1.3527, -1.6959, 0.5667, 0.7935]);
-        assert_near(
-            &TorchCpu::new(0).normal(4),
-            &[1.5410, -0.2934, -2.1788, 0.5684],
-        );
-        let seed_42 = [1.9269, 1.4873, 0.9007, -2.1055, 0.6784, -1.2345];
-        assert_near(&TorchCpu::new(42).normal(64), &seed_42);
-        assert_near(
-            &TorchCpu::new(42).normal(4),
-            &[0.3367, 0.1288, 0.2345, 0.2303],
-        );
+    fn e34_comfy_begins_on_the_cpu_and_goes_on_from_a_generator_of_its_own() {
+        let (mut cpu, first) = Noise::begin(recipe(Compat::Comfy, Rng::TorchCpu));
+        assert_eq!(first, TorchCpu::new(42).normal(COUNT));
+        assert_eq!(cpu.between(1.0, 0.5), TorchCpu::new(43).normal(COUNT));
+        let (mut gpu, first) = Noise::begin(recipe(Compat::Comfy, Rng::Nv));
+        assert_eq!(first, TorchCpu::new(42).normal(COUNT));
+        assert_eq!(gpu.between(1.0, 0.5), Philox::new(42).normal(COUNT));
     }
 
     #[test]
-    fn torch_cpu_ignores_the_high_half_of_a_seed() {
-        assert_eq!(
-            TorchCpu::new(7).normal(20),
-            TorchCpu::new(7 | 1 << 40).normal(20)
-        );
-    }
-
-    #[test]
-    fn nvidia_draws_the_published_values() {
-        let seed_0 = [
-            -0.9247, -0.4253, -2.6438, 0.1452, -0.1209, -0.5797, -0.6229, -0.3284,
-        ];
-        assert_near(&philox_normal(0, 8), &seed_0);
-        assert_near(&philox_normal(42, 4), &[0.1940, 2.1614, -0.1721, 0.8491]);
+    fn e36_saved_noise_goes_on_and_a_foreign_state_is_refused() {
+        for rng in [Rng::TorchCpu, Rng::Nv] {
+            let (mut noise, _) = Noise::begin(recipe(Compat::A1111, rng));
+            noise.between(1.0, 0.5);
+            let state = noise.state();
+            let next = noise.between(0.5, 0.2);
+            let (mut again, _) = Noise::begin(recipe(Compat::A1111, rng));
+            again.restore(&state).unwrap();
+            assert_eq!(again.between(0.5, 0.2), next);
+            let other = if rng == Rng::Nv {
+                Rng::TorchCpu
+            } else {
+                Rng::Nv
+            };
+            let (mut foreign, _) = Noise::begin(recipe(Compat::A1111, other));
+            assert_eq!(foreign.restore(&state), Err(StateError));
+            assert_eq!(again.restore(&state[..9]), Err(StateError));
+            assert_eq!(again.restore(&[]), Err(StateError));
+        }
     }
 }

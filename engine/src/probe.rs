@@ -9,7 +9,7 @@ use hearth_protocol::job::{Compat, JobSpec, NoiseSchedule, Rng};
 use crate::checkpoint::Checkpoint;
 use crate::layers::Pass;
 use crate::load::LoadError;
-use crate::schedule::{NoiseTable, ScheduleConfig};
+use crate::schedule::{Aligned, NoiseTable, PlanRequest, ScheduleConfig};
 use crate::unet::Conditioning;
 use crate::warning::Warning;
 use crate::{RunError, noise};
@@ -103,6 +103,14 @@ pub fn schedule(
             path: "scheduler_config.json".into(),
             source,
         })?;
-    let plan = NoiseTable::new(&config)?.plan(schedule, compat, steps.max(1));
+    let plan = NoiseTable::new(&config)?.plan(&PlanRequest {
+        sampler: hearth_protocol::job::Sampler::Euler,
+        schedule,
+        compat,
+        steps: steps.max(1),
+        discard_penultimate: false,
+        strength: None,
+        aligned: Aligned::Sd1,
+    });
     Ok((plan.sigmas, plan.timesteps))
 }

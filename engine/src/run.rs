@@ -6,18 +6,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use candle_core::{Device, Tensor};
 use hearth_protocol::engine::{Assets, OutputFile};
-use hearth_protocol::job::{JobSpec, Latents, Phase, Preview, SpecError};
+use hearth_protocol::job::{JobSpec, Latents, Penultimate, Phase, Preview, SpecError};
 use hearth_protocol::limits;
 use thiserror::Error;
 
 use crate::checkpoint::Checkpoint;
 use crate::layers::Pass;
 use crate::load::LoadError;
-use crate::sampler::{self, Step};
+use crate::noise::{Noise, Recipe, Variation};
+use crate::sampler::{Level, Step, Stepper, Tuning};
+use crate::schedule::{Aligned, PlanRequest};
 use crate::tensor_file::{OwnedTensor, write};
 use crate::unet::Conditioning;
 use crate::warning::Warning;
-use crate::{noise, picture, preview};
+use crate::{picture, preview};
 
 /// Hears how a run goes on.
 pub trait Progress {
@@ -256,13 +258,32 @@ impl Job<'_> {
     ) -> Result<Tensor, RunError> {
         let spec = self.spec;
         let steps = spec.steps;
-        let count = shape.1 * shape.2 * shape.3;
-        let noise = noise::normal(spec.rng, spec.seed, count);
-        let noise = Tensor::from_vec(noise, shape, &Device::Cpu)?;
-        let plan = self
-            .checkpoint
-            .noise
-            .plan(spec.schedule, spec.compat, as_usize(steps));
+        let variation = spec.variation.map(|variation| Variation {
+            seed: variation.seed,
+            strength: variation.strength.value(),
+        });
+        let recipe = Recipe {
+            variation,
+            seed_delta: u64::from(spec.eta_seed_delta),
+            ..Recipe::new(
+                spec.rng,
+                spec.compat,
+                spec.seed,
+                [shape.1, shape.2, shape.3],
+            )
+        };
+        let (noise, first) = Noise::begin(recipe);
+        let first = Tensor::from_vec(first, shape, &Device::Cpu)?;
+        let table = &self.checkpoint.noise;
+        let plan = table.plan(&PlanRequest {
+            sampler: spec.sampler,
+            schedule: spec.schedule,
+            compat: spec.compat,
+            steps: as_usize(steps),
+            discard_penultimate: spec.penultimate == Penultimate::Discarded,
+            strength: None,
+            aligned: Aligned::Sd1,
+        });
         let guidance = spec.guidance.value();
         // At a scale of one the negative has no weight; diffusers drops it below, too.
         let guided = guidance > 1.0;
@@ -274,7 +295,7 @@ impl Job<'_> {
         progress.phase(Phase::Denoising { step: 0, steps }, None);
         let listen = Conditioning::text(&text);
         let mut evaluations = 0;
-        let predict = |input: &Tensor, timestep: f64| {
+        let mut predict = |input: &Tensor, timestep: f64| {
             stop_if(self.cancel, evaluations)?;
             evaluations += 1;
             if !guided {
@@ -291,7 +312,7 @@ impl Job<'_> {
             let (negative, positive) = (both.narrow(0, 0, 1)?, both.narrow(0, 1, 1)?);
             Ok::<_, RunError>((&negative + ((positive - &negative)? * guidance)?)?)
         };
-        let after = |step: &Step| {
+        let after = |step: &Step, _: &Stepper| {
             let sum = step.latents.sum_all()?.to_scalar::<f32>()?;
             if !sum.is_finite() {
                 return Err(RunError::NotFinite { step: step.number });
@@ -304,13 +325,13 @@ impl Job<'_> {
             progress.phase(Phase::Denoising { step: done, steps }, preview);
             Ok(())
         };
-        sampler::euler(
-            &noise,
-            &plan,
-            self.checkpoint.noise.prediction,
-            predict,
-            after,
-        )
+        let mut model = |x: &Tensor, level: Level| {
+            let output = predict(&level.input(x)?, level.timestep)?;
+            Ok::<_, RunError>(level.denoised(x, &output, table.prediction)?)
+        };
+        let begin = plan.begin(&first, None)?;
+        let tuning = Tuning::of(spec.sampler, spec.compat);
+        Stepper::new(spec.sampler, tuning, plan, noise).run(0, begin, &mut model, after)
     }
 
     fn latent_shape(&self) -> Result<(usize, usize, usize, usize), RunError> {
