@@ -3,16 +3,19 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use candle_core::Tensor;
 use hearth_protocol::engine::{Assets, ModelAsset};
 use hearth_protocol::job::{Compat, LoraUse};
 
-use crate::clip::{ClipConfig, ClipText, Layer, Piece};
+use crate::clip::{ClipConfig, ClipText, Layer};
 use crate::folder::{Folder, TEXT_ENCODER, UNET, VAE};
 use crate::load::LoadError;
 use crate::lora::{Deltas, Strength};
 use crate::modules::{Scope, record};
 use crate::names::{AdapterNames, Part};
+use crate::prompt::{
+    self, ClipEncoder, Conditioner, Conventions, EmbeddingNames, EmptyNegative, Encoder, Piece,
+    PromptError, Script, Stage, runs, windows,
+};
 use crate::schedule::{NoiseTable, ScheduleConfig};
 use crate::tokenizer::PromptTokenizer;
 use crate::unet::{Unet, UnetConfig};
@@ -73,41 +76,38 @@ impl Checkpoint {
     }
 
     /// Returns the windows of token ids a prompt becomes.
-    pub(crate) fn tokens(&self, prompt: &str, compat: Compat) -> Result<Vec<Vec<u32>>, LoadError> {
-        self.tokenizer
-            .encode(prompt, compat)
-            .map(|tokens| tokens.windows)
+    pub(crate) fn tokens(&self, text: &str, compat: Compat) -> Result<Vec<Vec<u32>>, PromptError> {
+        let none = EmbeddingNames::default();
+        let reading = windows(&runs(text, compat), &self.tokenizer, &none, compat)?;
+        let ids = reading.windows.iter().map(|window| {
+            let ids: Vec<_> = window.pieces.iter().filter_map(Piece::token).collect();
+            self.tokenizer.frame().around(&ids, |id| id)
+        });
+        Ok(ids.collect())
     }
 
-    /// Returns the vectors of prompt and negative, both `[1, tokens, channels]` of one length.
-    pub(crate) fn encode_prompts(
+    /// Returns what the network hears of a prompt and its negative over a pass.
+    pub(crate) fn condition(
         &self,
-        prompts: [&str; 2],
+        [positive, negative]: [&str; 2],
         compat: Compat,
-        warnings: &mut Vec<Warning>,
-    ) -> Result<[Tensor; 2], LoadError> {
-        let mut windows = Vec::new();
-        for prompt in prompts {
-            let tokens = self.tokenizer.encode(prompt, compat)?;
-            if tokens.dropped > 0 {
-                warnings.push(Warning::PromptCut {
-                    dropped: tokens.dropped,
-                });
-            }
-            windows.push(tokens.windows);
-        }
-        let longest = windows.iter().map(Vec::len).max().unwrap_or(1);
-        let encode = |mut windows: Vec<Vec<u32>>| {
-            windows.resize(longest, self.tokenizer.empty_window());
-            let pieces = |ids: &Vec<u32>| ids.iter().map(|id| Piece::Token(*id)).collect();
-            let windows: Vec<Vec<Piece>> = windows.iter().map(pieces).collect();
-            let hidden = self.text.encode(&windows, Layer::LAST)?.hidden;
-            let (count, tokens, channels) = hidden.dims3()?;
-            hidden.reshape((1, count * tokens, channels))
+        stage: Stage,
+    ) -> Result<Script, PromptError> {
+        let encoder = ClipEncoder {
+            clip: &self.text,
+            layer: Layer::LAST,
+            embeddings: &[],
         };
-        let negative = windows.pop().unwrap_or_default();
-        let positive = windows.pop().unwrap_or_default();
-        Ok([encode(positive)?, encode(negative)?])
+        let encoder = Encoder::new(encoder, self.tokenizer.frame());
+        let conventions = Conventions {
+            compat,
+            empty_negative: EmptyNegative::Encoded,
+        };
+        let positive = prompt::parse(positive, compat)?;
+        let negative = prompt::parse_negative(negative, compat)?;
+        let none = EmbeddingNames::default();
+        Conditioner::new(&self.tokenizer, &none, vec![encoder], conventions)
+            .condition(&positive, &negative, stage)
     }
 }
 

@@ -9,6 +9,7 @@ use hearth_protocol::job::{Compat, JobSpec, NoiseSchedule, Rng};
 use crate::checkpoint::Checkpoint;
 use crate::layers::Pass;
 use crate::load::LoadError;
+use crate::prompt::{PromptError, Stage};
 use crate::schedule::{Aligned, NoiseTable, PlanRequest, ScheduleConfig};
 use crate::unet::Conditioning;
 use crate::warning::Warning;
@@ -56,16 +57,25 @@ impl Probe {
     }
 
     /// Returns the token ids of a prompt, framed and padded.
-    pub fn tokens(&self, prompt: &str, compat: Compat) -> Result<Vec<Vec<u32>>, LoadError> {
+    pub fn tokens(&self, prompt: &str, compat: Compat) -> Result<Vec<Vec<u32>>, PromptError> {
         self.0.tokens(prompt, compat)
     }
 
-    /// Returns the vectors of a prompt, `[1, tokens, channels]`.
+    /// Returns the vectors of a prompt, `[subprompts, tokens, channels]`.
     pub fn text(&self, prompt: &str, compat: Compat) -> Result<Values, RunError> {
-        let [positive, _] = self
-            .0
-            .encode_prompts([prompt, ""], compat, &mut Vec::new())?;
-        Values::of(&positive)
+        let stage = Stage::Base { steps: 1 };
+        let script = self.0.condition([prompt, ""], compat, stage)?;
+        let parts = script.at(0);
+        let contexts: Vec<_> = parts.iter().map(|(_, part)| &part.context).collect();
+        Values::of(&Tensor::cat(&contexts, 0)?)
+    }
+
+    /// Returns the pooled vector of a prompt, `[1, channels]`, of models that have one.
+    pub fn pooled(&self, prompt: &str, compat: Compat) -> Result<Option<Values>, RunError> {
+        let stage = Stage::Base { steps: 1 };
+        let script = self.0.condition([prompt, ""], compat, stage)?;
+        let pooled = script.batch(0, 1.0)?.pooled;
+        pooled.as_ref().map(Values::of).transpose()
     }
 
     /// Returns the network's prediction for latents `[batch, 4, height, width]`.

@@ -16,6 +16,7 @@ use crate::load::LoadError;
 use crate::noise::{Noise, Recipe, Variation};
 use crate::sampler::{Level, Step, Stepper, Tuning};
 use crate::schedule::{Aligned, PlanRequest};
+use crate::prompt::{PromptError, Script, Stage};
 use crate::tensor_file::{OwnedTensor, write};
 use crate::unet::Conditioning;
 use crate::warning::Warning;
@@ -82,6 +83,9 @@ pub enum RunError {
         /// Adapters among the assets.
         assets: usize,
     },
+    /// A prompt cannot be read.
+    #[error(transparent)]
+    Prompt(#[from] PromptError),
     /// The model cannot be loaded.
     #[error(transparent)]
     Load(#[from] LoadError),
@@ -222,11 +226,13 @@ impl Job<'_> {
         stop_if(self.cancel, 0)?;
         progress.phase(Phase::Encoding, None);
         let prompts = [spec.prompt.as_str(), spec.negative.as_str()];
-        let text = self
-            .checkpoint
-            .encode_prompts(prompts, spec.compat, &mut warnings)?;
+        let stage = Stage::Base {
+            steps: spec.evaluations(),
+        };
+        let script = self.checkpoint.condition(prompts, spec.compat, stage)?;
+        warnings.extend(script.warnings.iter().cloned());
         let mut steps = Vec::new();
-        let latents = self.denoise(shape, text, progress, &mut steps)?;
+        let latents = self.denoise(shape, &script, progress, &mut steps)?;
         let evaluations = spec.evaluations();
         stop_if(self.cancel, evaluations)?;
         progress.phase(Phase::Decoding, None);
@@ -252,7 +258,7 @@ impl Job<'_> {
     fn denoise(
         &self,
         shape: (usize, usize, usize, usize),
-        [positive, negative]: [Tensor; 2],
+        script: &Script,
         progress: &mut dyn Progress,
         files: &mut Vec<OutputFile>,
     ) -> Result<Tensor, RunError> {
@@ -285,32 +291,17 @@ impl Job<'_> {
             aligned: Aligned::Sd1,
         });
         let guidance = spec.guidance.value();
-        // At a scale of one the negative has no weight; diffusers drops it below, too.
-        let guided = guidance > 1.0;
-        let text = if guided {
-            Tensor::cat(&[&negative, &positive], 0)?
-        } else {
-            positive
-        };
         progress.phase(Phase::Denoising { step: 0, steps }, None);
-        let listen = Conditioning::text(&text);
         let mut evaluations = 0;
         let mut predict = |input: &Tensor, timestep: f64| {
             stop_if(self.cancel, evaluations)?;
             evaluations += 1;
-            if !guided {
-                return Ok(self
-                    .checkpoint
-                    .unet
-                    .forward(input, timestep, &listen, Pass::PLAIN)?);
-            }
-            let both = Tensor::cat(&[input, input], 0)?;
-            let both = self
-                .checkpoint
-                .unet
-                .forward(&both, timestep, &listen, Pass::PLAIN)?;
-            let (negative, positive) = (both.narrow(0, 0, 1)?, both.narrow(0, 1, 1)?);
-            Ok::<_, RunError>((&negative + ((positive - &negative)? * guidance)?)?)
+            let heard = script.batch(evaluations - 1, guidance)?;
+            let inputs = Tensor::cat(&vec![input; heard.rows()], 0)?;
+            let listen = Conditioning::text(&heard.context);
+            let unet = &self.checkpoint.unet;
+            let outputs = unet.forward(&inputs, timestep, &listen, Pass::PLAIN)?;
+            Ok::<_, RunError>(heard.compose(&outputs)?)
         };
         let after = |step: &Step, _: &Stepper| {
             let sum = step.latents.sum_all()?.to_scalar::<f32>()?;

@@ -13,6 +13,11 @@ pub enum Warning {
         /// Tokens left out.
         dropped: usize,
     },
+    /// The prompt names textual inversions that are not there; they were left out.
+    MissingEmbeddings {
+        /// Their names.
+        names: Vec<String>,
+    },
     /// Keys of an adapter had no place in the checkpoint and had no effect.
     UnmatchedKeys {
         /// The adapter's title.
@@ -29,6 +34,13 @@ impl fmt::Display for Warning {
                 write!(
                     f,
                     "the prompt is too long: its last {dropped} tokens were left out"
+                )
+            }
+            Self::MissingEmbeddings { names } => {
+                write!(
+                    f,
+                    "no embedding {}: left out of the prompt; add the model that has it",
+                    names.join(", ")
                 )
             }
             Self::UnmatchedKeys { lora, keys } => {
