@@ -5,10 +5,9 @@
 //! touching a file. So loading, the names adapters use, folder checks and the tiny model's writer
 //! all come from the one walk and cannot disagree.
 
-use std::collections::BTreeMap;
-
 use candle_core::{DType, Device, Tensor};
 
+use crate::adapter::Runtime;
 use crate::load::LoadError;
 
 /// What a module's weight does.
@@ -64,6 +63,11 @@ impl Module {
 pub(crate) trait Source {
     /// Returns a module's weight, and its bias as zeros where it has none.
     fn module(&mut self, module: Module) -> Result<(Tensor, Tensor), LoadError>;
+
+    /// Returns what adapters add to a module's output at run time.
+    fn runtime(&mut self, _path: &str) -> Option<Runtime> {
+        None
+    }
 }
 
 /// A place in the tree of modules.
@@ -107,6 +111,11 @@ impl<'a> Scope<'a> {
         };
         self.source.module(module)
     }
+
+    /// Returns what adapters add to this module's output at run time.
+    pub(crate) fn runtime(&mut self) -> Option<Runtime> {
+        self.source.runtime(&self.path)
+    }
 }
 
 /// A source that notes what is asked for and gives zeros that take no memory.
@@ -139,47 +148,17 @@ pub(crate) fn record<T>(
 pub(crate) enum Part {
     Unet,
     Text,
+    Text2,
 }
 
-/// Finds an adapter's module by any of the names the tools of the field give it.
-#[derive(Debug, Default)]
-pub(crate) struct AdapterNames {
-    by_name: BTreeMap<String, (Part, Module)>,
-}
-
-impl AdapterNames {
-    /// Adds a part's adaptable modules under kohya's, diffusers' and PEFT's names.
-    pub(crate) fn add(&mut self, part: Part, modules: Vec<Module>) {
-        for module in modules.into_iter().filter(Module::adaptable) {
-            for name in names(part, &module.path) {
-                self.by_name.insert(name, (part, module.clone()));
-            }
+impl Part {
+    /// Returns its folder in diffusers' layout.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Unet => "unet",
+            Self::Text => "text_encoder",
+            Self::Text2 => "text_encoder_2",
         }
-    }
-
-    /// Returns the module of a name without its `.lora_down.weight`-like ending.
-    pub(crate) fn find(&self, name: &str) -> Option<&(Part, Module)> {
-        self.by_name.get(name)
-    }
-}
-
-fn names(part: Part, path: &str) -> Vec<String> {
-    let flat = path.replace('.', "_");
-    match part {
-        Part::Unet => vec![
-            format!("lora_unet_{flat}"),
-            format!("unet.{path}"),
-            format!("base_model.model.{path}"),
-            path.to_owned(),
-        ],
-        Part::Text => vec![
-            format!("lora_te_text_model_{flat}"),
-            format!("lora_te1_text_model_{flat}"),
-            format!("text_encoder.text_model.{path}"),
-            format!("text_encoder.{path}"),
-            format!("base_model.model.text_model.{path}"),
-            format!("text_model.{path}"),
-        ],
     }
 }
 
@@ -199,35 +178,5 @@ mod tests {
         assert_eq!(text.iter().filter(|m| m.adaptable()).count(), 72);
         let parameters: usize = unet.iter().map(Module::parameters).sum();
         assert_eq!(parameters, 859_520_964);
-    }
-
-    #[test]
-    fn module_is_found_by_every_tools_name() {
-        let mut names = AdapterNames::default();
-        let config = UnetConfig::stable_diffusion_1();
-        names.add(
-            Part::Unet,
-            record(|scope| Unet::new(&config, scope)).unwrap(),
-        );
-        let config = ClipConfig::clip_l();
-        names.add(
-            Part::Text,
-            record(|scope| ClipText::new(&config, scope)).unwrap(),
-        );
-        let to_q = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q";
-        for name in [
-            "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q".to_owned(),
-            format!("unet.{to_q}"),
-            format!("base_model.model.{to_q}"),
-        ] {
-            assert_eq!(names.find(&name).unwrap().1.path, to_q);
-        }
-        let name = "lora_te_text_model_encoder_layers_11_mlp_fc2";
-        assert_eq!(names.find(name).unwrap().0, Part::Text);
-        assert!(
-            names
-                .find("lora_unet_down_blocks_0_resnets_0_norm1")
-                .is_none()
-        );
     }
 }
