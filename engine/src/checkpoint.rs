@@ -1,17 +1,15 @@
 //! A checkpoint in memory: tokenizer, text encoder, UNet, decoder and noise table, adapters merged.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::PathBuf;
 
 use hearth_protocol::engine::{Assets, ModelAsset};
 use hearth_protocol::job::{Compat, LoraUse};
 
+use crate::adapter::{AdapterNames, AdapterSet, AdapterUse, Base, SetKey, Strength, WarmPart};
 use crate::clip::{ClipConfig, ClipText, Layer};
 use crate::folder::{Folder, TEXT_ENCODER, UNET, VAE};
 use crate::load::LoadError;
-use crate::lora::{Deltas, Strength};
-use crate::modules::{Scope, record};
-use crate::names::{AdapterNames, Part};
+use crate::modules::{Part, Scope, record};
 use crate::prompt::{
     self, ClipEncoder, Conditioner, Conventions, EmbeddingNames, EmptyNegative, Encoder, Piece,
     PromptError, Script, Stage, runs, windows,
@@ -35,44 +33,60 @@ pub(crate) struct Checkpoint {
     pub(crate) noise: NoiseTable,
     /// What a person should know about the adapters.
     pub(crate) warnings: Vec<Warning>,
+    adaptable: Adaptable,
+}
+
+/// What it takes to change the adapters of a model in memory.
+#[derive(Debug)]
+struct Adaptable {
+    clip_config: ClipConfig,
+    unet_config: UnetConfig,
+    names: AdapterNames,
+    text: WarmPart,
+    unet: WarmPart,
+    set: AdapterSet,
 }
 
 impl Checkpoint {
     /// Loads a diffusers folder with its adapters merged in.
     pub(crate) fn load(assets: &Assets, uses: &[LoraUse]) -> Result<Self, LoadError> {
         let folder = Folder(&assets.checkpoint.files);
-        let clip_config: ClipConfig = folder.required(TEXT_ENCODER.config)?;
-        let unet_config: UnetConfig = folder.required(UNET.config)?;
         let vae_config: VaeConfig = folder.required(VAE.config)?;
-        check_agreement(&clip_config, &unet_config)?;
         let schedule: ScheduleConfig = folder
             .config("scheduler/scheduler_config.json")?
             .unwrap_or_default();
         let noise = NoiseTable::new(&schedule)?;
-        let tokenizer = PromptTokenizer::load(folder, clip_config.max_position_embeddings)?;
-        let (mut deltas, warnings) = adapters(&assets.loras, uses, &clip_config, &unet_config)?;
-
-        let mut weights = Weights::open(
-            TEXT_ENCODER.name,
-            &folder.weights(&TEXT_ENCODER)?,
-            deltas.take(Part::Text),
-        )?;
-        let text = ClipText::new(&clip_config, Scope::root(&mut weights))?;
-        let mut weights =
-            Weights::open(UNET.name, &folder.weights(&UNET)?, deltas.take(Part::Unet))?;
-        let unet = Unet::new(&unet_config, Scope::root(&mut weights))?;
-        let mut weights = Weights::open(VAE.name, &folder.weights(&VAE)?, BTreeMap::new())?;
+        let mut adaptable = Adaptable::load(folder)?;
+        let positions = adaptable.clip_config.max_position_embeddings;
+        let tokenizer = PromptTokenizer::load(folder, positions)?;
+        let warnings = adaptable.apply(&assets.loras, uses)?;
+        let (text, unet) = adaptable.build()?;
+        let mut weights = Weights::open(VAE.name, &folder.weights(&VAE)?)?;
         let vae = Vae::new(&vae_config, Scope::root(&mut weights))?;
-        let factor = vae.factor();
         Ok(Self {
             tokenizer,
             text,
             unet,
+            factor: vae.factor(),
             vae,
-            factor,
             noise,
             warnings,
+            adaptable,
         })
+    }
+
+    /// Changes the adapters of the model in memory; cheap where they are the same.
+    pub(crate) fn adapt(
+        &mut self,
+        assets: &[ModelAsset],
+        uses: &[LoraUse],
+    ) -> Result<(), LoadError> {
+        let key = SetKey::of(&adapter_uses(assets, uses))?;
+        if key != *self.adaptable.set.key() {
+            self.warnings = self.adaptable.apply(assets, uses)?;
+            (self.text, self.unet) = self.adaptable.build()?;
+        }
+        Ok(())
     }
 
     /// Returns the windows of token ids a prompt becomes.
@@ -129,7 +143,7 @@ pub(crate) fn check(folder: Folder<'_>) -> Result<(), LoadError> {
         (&VAE, record(|scope| Vae::new(&vae, scope))?),
     ];
     for (part, modules) in parts {
-        Weights::open(part.name, &folder.weights(part)?, BTreeMap::new())?.check(&modules)?;
+        Weights::open(part.name, &folder.weights(part)?)?.check(&modules)?;
     }
     Ok(())
 }
@@ -149,38 +163,86 @@ fn check_agreement(clip: &ClipConfig, unet: &UnetConfig) -> Result<(), LoadError
     Err(LoadError::Unsupported { part: "unet", what })
 }
 
-fn adapters(
-    assets: &[ModelAsset],
-    uses: &[LoraUse],
-    clip: &ClipConfig,
-    unet: &UnetConfig,
-) -> Result<(Deltas, Vec<Warning>), LoadError> {
-    let mut deltas = Deltas::default();
-    let mut warnings = Vec::new();
-    if uses.is_empty() {
-        return Ok((deltas, warnings));
+impl Adaptable {
+    fn load(folder: Folder<'_>) -> Result<Self, LoadError> {
+        let clip_config: ClipConfig = folder.required(TEXT_ENCODER.config)?;
+        let unet_config: UnetConfig = folder.required(UNET.config)?;
+        check_agreement(&clip_config, &unet_config)?;
+        let text_modules = record(|scope| ClipText::new(&clip_config, scope))?;
+        let unet_modules = record(|scope| Unet::new(&unet_config, scope))?;
+        let base = Base::of_model(unet_config.cross_attention_dim, 1);
+        let mut names = AdapterNames::new(base);
+        names.add(Part::Unet, unet_modules.clone());
+        names.add(Part::Text, text_modules.clone());
+        let mut weights = Weights::open(TEXT_ENCODER.name, &folder.weights(&TEXT_ENCODER)?)?;
+        let text = WarmPart::read(Part::Text, text_modules, &mut weights)?;
+        let mut weights = Weights::open(UNET.name, &folder.weights(&UNET)?)?;
+        let unet = WarmPart::read(Part::Unet, unet_modules, &mut weights)?;
+        Ok(Self {
+            clip_config,
+            unet_config,
+            names,
+            text,
+            unet,
+            set: AdapterSet::default(),
+        })
     }
-    let mut names = AdapterNames::default();
-    names.add(Part::Unet, record(|scope| Unet::new(unet, scope))?);
-    names.add(Part::Text, record(|scope| ClipText::new(clip, scope))?);
-    for (asset, lora) in assets.iter().zip(uses) {
-        let strength = Strength {
-            unet: lora.unet.value(),
-            text: lora.text.value(),
+
+    fn apply(
+        &mut self,
+        assets: &[ModelAsset],
+        uses: &[LoraUse],
+    ) -> Result<Vec<Warning>, LoadError> {
+        let key = SetKey::of(&adapter_uses(assets, uses))?;
+        self.set = AdapterSet::open(key, &self.names, &self.set)?;
+        self.text.apply(&self.set, self.text.mode())?;
+        self.unet.apply(&self.set, self.unet.mode())?;
+        let unmatched = self.set.unmatched().filter(|(_, keys)| !keys.is_empty());
+        let warn = |(path, keys): (&PathBuf, &[String])| Warning::UnmatchedKeys {
+            lora: title(assets, path),
+            keys: keys.to_vec(),
         };
-        for file in asset
+        Ok(unmatched.map(warn).collect())
+    }
+
+    fn build(&mut self) -> Result<(ClipText, Unet), LoadError> {
+        let text = ClipText::new(&self.clip_config, Scope::root(&mut self.text))?;
+        let unet = Unet::new(&self.unet_config, Scope::root(&mut self.unet))?;
+        Ok((text, unet))
+    }
+}
+
+/// Returns the adapters' files with their weights.
+fn adapter_uses(assets: &[ModelAsset], uses: &[LoraUse]) -> Vec<AdapterUse> {
+    let file = |asset: &ModelAsset, ending: &str| {
+        let files = asset
             .files
             .iter()
-            .filter(|file| file.name.ends_with(".safetensors"))
-        {
-            let keys = deltas.add_file(Path::new(&file.path), &names, strength)?;
-            if !keys.is_empty() {
-                warnings.push(Warning::UnmatchedKeys {
-                    lora: asset.title.clone(),
-                    keys,
-                });
-            }
-        }
-    }
-    Ok((deltas, warnings))
+            .filter(|file| file.name.ends_with(ending));
+        files
+            .map(|file| PathBuf::from(&file.path))
+            .collect::<Vec<_>>()
+    };
+    assets
+        .iter()
+        .zip(uses)
+        .flat_map(|(asset, lora)| {
+            let config = file(asset, "adapter_config.json").pop();
+            file(asset, ".safetensors")
+                .into_iter()
+                .map(move |path| AdapterUse {
+                    path,
+                    config: config.clone(),
+                    strength: Strength::new(lora.unet, lora.text),
+                })
+        })
+        .collect()
+}
+
+fn title(assets: &[ModelAsset], path: &PathBuf) -> String {
+    let named = |asset: &&ModelAsset| asset.files.iter().any(|file| *path == *file.path);
+    assets
+        .iter()
+        .find(named)
+        .map_or_else(String::new, |asset| asset.title.clone())
 }

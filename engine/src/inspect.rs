@@ -17,8 +17,8 @@ use hearth_protocol::limits;
 use serde_json::Value;
 use thiserror::Error;
 
+use crate::adapter::{self, AdapterKind, Base};
 use crate::load::LoadError;
-use crate::lora::{Base, base, split};
 use crate::tensor_file::{TensorFile, TensorFileError, TensorHeader};
 
 /// Most trigger words taken from a file.
@@ -111,13 +111,13 @@ pub enum InspectError {
     },
     /// An adapter of a kind that is not merged yet.
     #[error(
-        "{path} is an adapter of another kind than LoRA (key {key}), which this version cannot apply"
+        "{path} is a {kind} adapter, a kind this version cannot apply: look for a LoRA of the same subject"
     )]
     OtherAdapter {
         /// The file.
         path: PathBuf,
-        /// A key that shows it.
-        key: String,
+        /// The kind's name.
+        kind: &'static str,
     },
     /// A folder that is not a complete, runnable checkpoint.
     #[error("{path} cannot be used as a checkpoint")]
@@ -179,34 +179,26 @@ fn inspect_lora(path: &Path) -> Result<ModelFacts, InspectError> {
 
 /// Checks by names and shapes that a file is a LoRA for Stable Diffusion 1.
 fn check_lora(path: &Path, header: &TensorHeader) -> Result<(), InspectError> {
-    const OTHER_KINDS: [&str; 6] = [
-        "hada_w",
-        "lokr_w",
-        "dora_scale",
-        "lora_mid",
-        "oft_",
-        "glora",
-    ];
     const WHOLE_MODEL: [&str; 2] = ["model.diffusion_model.", "first_stage_model."];
     let path = path.to_path_buf();
-    let base = match base(header) {
-        Base::Other(base) => return Err(InspectError::OtherArchitecture { path, base }),
-        base @ (Base::StableDiffusion1 | Base::Unknown) => base,
-    };
+    if let Some(base) = adapter::base(header).filter(|base| *base != Base::Sd1) {
+        let base = base.name();
+        return Err(InspectError::OtherArchitecture { path, base });
+    }
     let find = |test: &dyn Fn(&str) -> bool| header.tensors.keys().find(|key| test(key));
     if find(&|key| WHOLE_MODEL.iter().any(|prefix| key.starts_with(prefix))).is_some() {
         return Err(InspectError::SingleFileCheckpoint { path });
     }
-    if let Some(key) = find(&|key| OTHER_KINDS.iter().any(|kind| key.contains(kind))) {
-        let key = bounded(key, limits::NAME_LEN_MAX);
-        return Err(InspectError::OtherAdapter { path, key });
+    let first_key = find(&|_| true).map_or("(none)", String::as_str);
+    let first_key = bounded(first_key, limits::NAME_LEN_MAX);
+    match adapter::recognise(header) {
+        Some(kind @ AdapterKind::Unsupported(_)) => {
+            let kind = kind.label();
+            Err(InspectError::OtherAdapter { path, kind })
+        }
+        Some(_) => Ok(()),
+        None => Err(InspectError::NotALora { path, first_key }),
     }
-    if find(&|key| split(key).is_some()).is_none() || base == Base::Unknown {
-        let first_key = find(&|_| true).map_or("(none)", String::as_str);
-        let first_key = bounded(first_key, limits::NAME_LEN_MAX);
-        return Err(InspectError::NotALora { path, first_key });
-    }
-    Ok(())
 }
 
 /// Returns the stated trigger phrase, or else the most frequent tags of the training set.

@@ -2,6 +2,7 @@
 
 use candle_core::{D, Result, Tensor};
 
+use crate::adapter::Runtime;
 use crate::load::LoadError;
 use crate::modules::{Bias, Kind, Scope};
 use hearth_kernels::conv::{Edge, Geometry, conv2d};
@@ -27,6 +28,7 @@ impl Pass {
 pub(crate) struct Linear {
     weight: Tensor,
     bias: Tensor,
+    adapters: Option<Runtime>,
 }
 
 impl Linear {
@@ -62,17 +64,29 @@ impl Linear {
         while weight.rank() > 2 {
             weight = weight.squeeze(D::Minus1)?;
         }
-        Ok(Self { weight, bias })
+        Ok(Self {
+            weight,
+            bias,
+            adapters: scope.runtime(),
+        })
     }
 
     /// Takes and gives `[batch, tokens, channels]`.
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        linear::linear(x, &self.weight, &self.bias, Out::Tokens)
+        self.apply(x, Out::Tokens)
     }
 
     /// Takes `[batch, tokens, channels]`, gives `[batch, channels, tokens]`.
     pub(crate) fn forward_to_channels(&self, x: &Tensor) -> Result<Tensor> {
-        linear::linear(x, &self.weight, &self.bias, Out::Channels)
+        self.apply(x, Out::Channels)
+    }
+
+    fn apply(&self, x: &Tensor, out: Out) -> Result<Tensor> {
+        let y = linear::linear(x, &self.weight, &self.bias, out)?;
+        match &self.adapters {
+            Some(adapters) => adapters.add_linear(x, &y, out),
+            None => Ok(y),
+        }
     }
 }
 
@@ -83,6 +97,7 @@ pub(crate) struct Conv {
     /// `[1, out]`.
     bias: Tensor,
     geometry: Geometry,
+    adapters: Option<Runtime>,
 }
 
 impl Conv {
@@ -98,17 +113,18 @@ impl Conv {
             weight,
             bias: bias.unsqueeze(0)?,
             geometry,
+            adapters: scope.runtime(),
         })
     }
 
     pub(crate) fn forward(&self, x: &Tensor, pass: Pass) -> Result<Tensor> {
-        conv2d(x, &self.weight, &self.bias, self.geometry(pass))
+        self.apply(x, &self.bias, self.geometry(pass))
     }
 
     /// Adds `[1 or batch, out]` to every pixel at no cost.
     pub(crate) fn forward_plus(&self, x: &Tensor, addend: &Tensor, pass: Pass) -> Result<Tensor> {
         let bias = self.bias.broadcast_add(addend)?;
-        conv2d(x, &self.weight, &bias, self.geometry(pass))
+        self.apply(x, &bias, self.geometry(pass))
     }
 
     /// Stretches the input to `size` by nearest neighbour first.
@@ -119,7 +135,15 @@ impl Conv {
         pass: Pass,
     ) -> Result<Tensor> {
         let geometry = self.geometry(pass).stretched(size);
-        conv2d(x, &self.weight, &self.bias, geometry)
+        self.apply(x, &self.bias, geometry)
+    }
+
+    fn apply(&self, x: &Tensor, bias: &Tensor, geometry: Geometry) -> Result<Tensor> {
+        let y = conv2d(x, &self.weight, bias, geometry)?;
+        match &self.adapters {
+            Some(adapters) => adapters.add_conv(x, &y, geometry),
+            None => Ok(y),
+        }
     }
 
     fn geometry(&self, pass: Pass) -> Geometry {

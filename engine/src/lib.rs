@@ -2,6 +2,7 @@
 //!
 //! One blocking door, [`run`]; [`serve`] is the same door as a child process; [`inspect`] and
 //! [`hash_file`] say what a file is before it is shared.
+mod adapter;
 mod checkpoint;
 mod clip;
 mod folder;
@@ -9,7 +10,6 @@ mod hashes;
 mod inspect;
 mod layers;
 mod load;
-mod lora;
 mod modules;
 mod names;
 mod noise;
@@ -29,10 +29,10 @@ mod vae;
 mod warning;
 mod weights;
 
+pub use adapter::AdapterError;
 pub use hashes::{FileHashes, HashError, hash_file};
 pub use inspect::{InspectError, ModelFacts, ModelFile, inspect};
 pub use load::LoadError;
-pub use lora::LoraError;
 pub use run::{Cancel, Engine, Output, Progress, RunError, Silent, run};
 pub use serve::{ServeError, serve};
 pub use tensor_file::{Dtype, HeaderError, TensorFileError};

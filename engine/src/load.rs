@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use crate::lora::LoraError;
+use crate::adapter::AdapterError;
 use crate::tensor_file::TensorFileError;
 
 /// Why a model could not be loaded.
@@ -84,7 +84,7 @@ pub enum LoadError {
     },
     /// An adapter cannot be applied.
     #[error(transparent)]
-    Lora(#[from] LoraError),
+    Adapter(#[from] AdapterError),
     /// A tensor operation failed.
     #[error("computing failed while loading")]
     Compute(#[from] candle_core::Error),

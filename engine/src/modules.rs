@@ -7,7 +7,9 @@
 
 use candle_core::{DType, Device, Tensor};
 
+use crate::adapter::Runtime;
 use crate::load::LoadError;
+pub(crate) use crate::names::Part;
 
 /// What a module's weight does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +64,11 @@ impl Module {
 pub(crate) trait Source {
     /// Returns a module's weight, and its bias as zeros where it has none.
     fn module(&mut self, module: Module) -> Result<(Tensor, Tensor), LoadError>;
+
+    /// Returns what adapters add to a module's output at run time.
+    fn runtime(&mut self, _path: &str) -> Option<Runtime> {
+        None
+    }
 }
 
 /// A place in the tree of modules.
@@ -104,6 +111,11 @@ impl<'a> Scope<'a> {
             bias,
         };
         self.source.module(module)
+    }
+
+    /// Returns what adapters add to this module's output at run time.
+    pub(crate) fn runtime(&mut self) -> Option<Runtime> {
+        self.source.runtime(&self.path)
     }
 }
 

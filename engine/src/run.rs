@@ -144,27 +144,20 @@ pub struct Engine {
     warm: Option<(Identity, Checkpoint)>,
 }
 
-/// Everything that decides what is loaded.
+/// What decides which checkpoint is loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Identity {
     files: Vec<(String, PathBuf)>,
-    loras: Vec<(Vec<PathBuf>, i32, i32)>,
 }
 
 impl Identity {
-    fn of(spec: &JobSpec, assets: &Assets) -> Self {
-        let path = |path: &String| PathBuf::from(path);
+    fn of(assets: &Assets) -> Self {
         let files = &assets.checkpoint.files;
-        let loras = spec.loras.iter().zip(&assets.loras).map(|(lora, asset)| {
-            let paths = asset.files.iter().map(|file| path(&file.path)).collect();
-            (paths, lora.unet.millionths(), lora.text.millionths())
-        });
         Self {
             files: files
                 .iter()
-                .map(|file| (file.name.clone(), path(&file.path)))
+                .map(|file| (file.name.clone(), PathBuf::from(&file.path)))
                 .collect(),
-            loras: loras.collect(),
         }
     }
 }
@@ -185,9 +178,12 @@ impl Engine {
         }
         progress.phase(Phase::Loading, None);
         stop_if(cancel, 0)?;
-        let identity = Identity::of(spec, assets);
+        let identity = Identity::of(assets);
         let checkpoint = match self.warm.take() {
-            Some((warm, checkpoint)) if warm == identity => checkpoint,
+            Some((warm, mut checkpoint)) if warm == identity => {
+                checkpoint.adapt(&assets.loras, &spec.loras)?;
+                checkpoint
+            }
             // The old model is dropped before the new one is read: both may not fit.
             Some(_) | None => Checkpoint::load(assets, &spec.loras)?,
         };

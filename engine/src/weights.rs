@@ -1,4 +1,4 @@
-//! Reads a part's weights from its files by the names the module table asks for, adapters included.
+//! Reads a part's weights from its files by the names the module table asks for.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -6,7 +6,6 @@ use std::path::Path;
 use candle_core::{DType, Device, Tensor};
 
 use crate::load::LoadError;
-use crate::lora::Delta;
 use crate::modules::{Bias, Module, Source};
 use crate::tensor_file::{TensorEntry, TensorFile};
 
@@ -20,16 +19,11 @@ pub(crate) struct Weights {
     files: Vec<TensorFile>,
     /// Canonical name to file, name in the file, and place.
     index: BTreeMap<String, (usize, String, TensorEntry)>,
-    deltas: BTreeMap<String, Vec<Delta>>,
 }
 
 impl Weights {
-    /// Opens a part's files. `deltas` are added to the weights of the modules they name.
-    pub(crate) fn open(
-        part: &'static str,
-        paths: &[&Path],
-        deltas: BTreeMap<String, Vec<Delta>>,
-    ) -> Result<Self, LoadError> {
+    /// Opens a part's files.
+    pub(crate) fn open(part: &'static str, paths: &[&Path]) -> Result<Self, LoadError> {
         if paths.len() > SHARDS_MAX {
             let what = format!("weights in {} files", paths.len());
             return Err(LoadError::Unsupported { part, what });
@@ -43,12 +37,7 @@ impl Weights {
             }
             files.push(file);
         }
-        Ok(Self {
-            part,
-            files,
-            index,
-            deltas,
-        })
+        Ok(Self { part, files, index })
     }
 
     /// Checks that every module's tensors are there, in shape and in a type that is read.
@@ -94,10 +83,7 @@ impl Weights {
 impl Source for Weights {
     fn module(&mut self, module: Module) -> Result<(Tensor, Tensor), LoadError> {
         let device = &Device::Cpu;
-        let mut weight = self.read(&format!("{}.weight", module.path), &module.shape)?;
-        for delta in self.deltas.remove(&module.path).into_iter().flatten() {
-            delta.add_to(&mut weight);
-        }
+        let weight = self.read(&format!("{}.weight", module.path), &module.shape)?;
         let weight = Tensor::from_vec(weight, module.shape.as_slice(), device)?;
         let bias = match module.bias {
             Bias::Present => {

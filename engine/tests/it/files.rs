@@ -168,8 +168,8 @@ fn other_things_are_called_by_their_name() {
     ));
     let single = tensor("model.diffusion_model.out.0.weight", "[1]", 4);
     assert!(matches!(single, InspectError::SingleFileCheckpoint { .. }));
-    let loha = tensor("lora_unet_down_blocks_x.hada_w1_a", "[1]", 4);
-    assert!(matches!(loha, InspectError::OtherAdapter { .. }));
+    let glora = tensor("lora_unet_down_blocks_x.a1.weight", "[1]", 4);
+    assert!(matches!(glora, InspectError::OtherAdapter { .. }));
     let nothing = tensor("weight", "[1]", 4);
     assert!(matches!(nothing, InspectError::NotALora { .. }));
 }

@@ -6,7 +6,7 @@ use std::sync::mpsc::channel;
 
 use hearth_engine::tiny::{Layout, write_checkpoint, write_lora_as};
 use hearth_engine::{
-    Cancel, Engine, LoadError, LoraError, Progress, RunError, Silent, Warning, run,
+    AdapterError, Cancel, Engine, LoadError, Progress, RunError, Silent, Warning, run,
 };
 use hearth_protocol::job::{Compat, JobSpec, Latents, Micro, NoiseSchedule, Phase, Preview, Rng};
 
@@ -361,7 +361,7 @@ fn lora_for_another_base_is_refused() {
     assert!(
         matches!(
             error,
-            RunError::Load(LoadError::Lora(LoraError::WrongBase { .. }))
+            RunError::Load(LoadError::Adapter(AdapterError::WrongBase { .. }))
         ),
         "{error}"
     );
