@@ -284,3 +284,6 @@ impl Stepper {
         x + (noise * strength)?
     }
 }
+
+#[cfg(test)]
+mod tests;

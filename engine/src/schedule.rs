@@ -14,8 +14,8 @@ use candle_core::Tensor;
 use hearth_protocol::job::{Compat, NoiseSchedule, Sampler};
 
 use spacing::{Family, a1111_timesteps};
-use table::{Levels, Spacing};
-pub(crate) use table::{NoiseTable, Prediction, ScheduleConfig};
+use table::Spacing;
+pub(crate) use table::{Levels, NoiseTable, Prediction, ScheduleConfig};
 
 /// The family whose published levels `align_your_steps` uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -114,10 +114,35 @@ impl Stepper {
         let middle = (sigma * next).sqrt();
         let (down, up) = ancestral(sigma, middle, self.tuning.eta);
         let there = towards(x, denoised, down / sigma)?;
-        let there = self.add_noise(&there, (sigma, middle), up)?;
+        let path = PathLevels::new(sigma, next);
+        let there = self.add_noise(&there, (path.from, path.middle), up)?;
         let second = model(&there, self.level(middle))?;
         let (down, up) = ancestral(sigma, next, self.tuning.eta);
         let x = towards(x, &second, down / sigma)?;
-        Ok(self.add_noise(&x, (sigma, next), up)?)
+        Ok(self.add_noise(&x, (path.from, path.to), up)?)
+    }
+}
+
+/// Where `dpmpp_sde` asks its Brownian path. k-diffusion takes levels through a logarithm and back in
+/// single precision first, and the path feels their last digits.
+struct PathLevels {
+    from: f64,
+    middle: f64,
+    to: f64,
+}
+
+impl PathLevels {
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "torch computes in single precision here"
+    )]
+    fn new(from: f64, to: f64) -> Self {
+        let (start, end) = (-libm::logf(from as f32), -libm::logf(to as f32));
+        let level = |t: f32| f64::from(libm::expf(-t));
+        Self {
+            from: level(start),
+            middle: level(start + (end - start) * 0.5),
+            to: level(end),
+        }
     }
 }

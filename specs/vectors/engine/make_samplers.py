@@ -337,7 +337,6 @@ def diffusers_cases(cases):
     run("plms", PNDMScheduler, scaled=True, skip_prk_steps=True, set_alpha_to_one=False, about=dict(noisy_end=True))
     run("ddpm", DDPMScheduler, scaled=True, clip_sample=False)
     run("lcm", LCMScheduler, scaled=True)
-    run("dpmpp_2m", DPMSolverMultistepScheduler, schedule="exponential", scaled=True)
 
     # UniPC as A1111 and ComfyUI run it: order 3, bh1, over their levels.
     for program in ("a1111", "comfy"):
