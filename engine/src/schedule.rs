@@ -15,7 +15,7 @@ use hearth_protocol::job::{Compat, NoiseSchedule, Sampler};
 
 use spacing::{Family, a1111_timesteps};
 use table::Spacing;
-pub(crate) use table::{Levels, NoiseTable, Prediction, ScheduleConfig};
+pub(crate) use table::{Levels, NoiseTable, Prediction, ScheduleConfig, single};
 
 /// The family whose published levels `align_your_steps` uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

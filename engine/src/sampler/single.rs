@@ -6,6 +6,7 @@ use hearth_protocol::job::Sampler;
 
 use super::stage::{Stage, ancestral, slope, sum};
 use super::{Model, Stepper};
+use crate::schedule::single;
 
 /// An explicit Euler step: along the slope to the next level (Karras et al. 2022, algorithm 2).
 pub(super) fn euler(stage: Stage, x: &Tensor, denoised: &Tensor) -> Result<Tensor> {
@@ -132,16 +133,13 @@ struct PathLevels {
 }
 
 impl PathLevels {
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "torch computes in single precision here"
-    )]
     fn new(from: f64, to: f64) -> Self {
-        let (start, end) = (-libm::logf(from as f32), -libm::logf(to as f32));
-        let level = |t: f32| f64::from(libm::expf(-t));
+        let place = |level: f64| single(-libm::log(single(level)));
+        let level = |place: f64| single(libm::exp(-place));
+        let (start, end) = (place(from), place(to));
         Self {
             from: level(start),
-            middle: level(start + (end - start) * 0.5),
+            middle: level(single(start + single(single(end - start) * 0.5))),
             to: level(end),
         }
     }

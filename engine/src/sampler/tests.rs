@@ -34,8 +34,6 @@ struct Case {
     #[serde(default)]
     scaled: bool,
     #[serde(default)]
-    single: bool,
-    #[serde(default)]
     zero: bool,
     #[serde(default)]
     noisy_end: bool,
@@ -79,11 +77,6 @@ impl Case {
             strength: None,
             aligned: Aligned::Sd1,
         }
-    }
-
-    /// How far latents, in the reference's own scale, may be off.
-    fn tolerance(&self) -> f64 {
-        if self.single { 2e-2 } else { 2e-4 }
     }
 }
 
@@ -206,6 +199,7 @@ fn trajectory(case: &Case, plan: Plan, vectors: &Vectors, seed: u64) -> (Vec<Vec
 fn e32_every_sampler_takes_the_reference_ten_steps() {
     let vectors = Vectors::load("samplers.safetensors");
     let about: About = vectors.about("about");
+    // Brownian noise moves with a level's last bit, which differs between libraries' powers.
     let mut failed = Vec::new();
     for (name, case) in &about.cases {
         let sigmas = vectors.doubles(&format!("{name}.sigmas"));
@@ -217,7 +211,9 @@ fn e32_every_sampler_takes_the_reference_ten_steps() {
         };
         let level = off(&plan.sigmas, &sigmas, 0.02);
         let count = plan.sigmas.len() == sigmas.len();
-        if case.single {
+        if name.starts_with("diffusers-dpmpp_sde") {
+            // A Brownian path feels the last digits of a level, and diffusers builds its table in f32.
+            plan.span = (sigmas[sigmas.len() - 2], sigmas[0]);
             plan.sigmas = sigmas;
         }
         let (xs, told) = trajectory(case, plan, &vectors, about.seed);
@@ -231,8 +227,9 @@ fn e32_every_sampler_takes_the_reference_ten_steps() {
             .map(|(a, b)| f64::from((a - b).abs()) / f64::from(b.abs()).max(1.0));
         let worst = worst.fold(0.0, f64::max);
         eprintln!("{name}: latents {worst:.1e}, levels {level:.1e}, timesteps {timestep:.1e}");
+        let tolerance = if name.contains("single") { 2e-3 } else { 1e-4 };
         let told_all = told.len() == times.len();
-        if !count || !told_all || level > 1e-4 || timestep > 1e-3 || worst > case.tolerance() {
+        if !count || !told_all || level > 1e-4 || timestep > 1e-3 || worst > tolerance {
             failed.push(format!(
                 "{name}: {worst:.1e} {level:.1e} {timestep:.1e} {count} {told_all}"
             ));
@@ -276,7 +273,6 @@ fn plain(sampler: Sampler, program: Compat) -> Case {
         prediction: None,
         spacing: None,
         scaled: false,
-        single: false,
         zero: false,
         noisy_end: false,
         eta: None,

@@ -3,25 +3,39 @@
 use hearth_protocol::job::Compat;
 
 use super::beta;
-use super::table::Levels;
+use super::table::{Levels, single};
 
 /// Returns `0/whole, 1/whole, ...`, `count` values.
 pub(super) fn ramp(count: usize, whole: usize) -> impl Iterator<Item = f64> {
     (0..count).map(move |i| i as f64 / whole.max(1) as f64)
 }
 
-/// Karras et al. 2022 with rho 7, from `high` to `low`.
-pub(super) fn karras(low: f64, high: f64, steps: usize) -> Vec<f64> {
-    let root = |sigma: f64| libm::pow(sigma, 1.0 / 7.0);
-    let between = |x: f64| root(high) + x * (root(low) - root(high));
-    ramp(steps, steps - 1).map(|x| between(x).powi(7)).collect()
+/// `count` values from `start` to `end` as torch spaces them in single precision: from the nearer end.
+fn linspace(start: f64, end: f64, count: usize) -> impl Iterator<Item = f64> {
+    let (start, end) = (single(start), single(end));
+    let step = single(single(end - start) / count.saturating_sub(1).max(1) as f64);
+    (0..count).map(move |i| {
+        if i < count / 2 || count == 1 {
+            single(start + step * i as f64)
+        } else {
+            single(end - step * (count - 1 - i) as f64)
+        }
+    })
 }
 
-/// Evenly over the logarithm, from `high` to `low`.
+/// Karras et al. 2022 with rho 7, from `high` to `low`, in single precision as k-diffusion has it.
+pub(super) fn karras(low: f64, high: f64, steps: usize) -> Vec<f64> {
+    let root = |sigma: f64| libm::pow(sigma, 1.0 / 7.0);
+    let (first, way) = (single(root(high)), single(root(low) - root(high)));
+    linspace(0.0, 1.0, steps)
+        .map(|x| single(single(first + single(x * way)).powi(7)))
+        .collect()
+}
+
+/// Evenly over the logarithm, from `high` to `low`, in single precision as k-diffusion has it.
 pub(super) fn exponential(low: f64, high: f64, steps: usize) -> Vec<f64> {
-    let between = |x: f64| libm::log(high) + x * (libm::log(low) - libm::log(high));
-    ramp(steps, steps - 1)
-        .map(|x| libm::exp(between(x)))
+    linspace(libm::log(high), libm::log(low), steps)
+        .map(|log| single(libm::exp(log)))
         .collect()
 }
 

@@ -2,7 +2,8 @@
 //!
 //! A level (sigma) is noise over picture, `sqrt((1 - a) / a)` for the kept share `a` of the variance;
 //! between whole timesteps k-diffusion interpolates its logarithm, diffusers the level itself, and
-//! `ComfyUI` tells the network the nearest whole timestep. All in `f64` with `libm`.
+//! `ComfyUI` tells the network the nearest whole timestep. All in `f64` with `libm`, but rounded where a
+//! program keeps single precision: Brownian noise feels the last digit of a level.
 
 use std::sync::Arc;
 
@@ -65,9 +66,9 @@ pub(super) enum Spacing {
 /// The noise levels a model was trained on, and how its steps are spaced.
 #[derive(Clone, Debug)]
 pub(crate) struct NoiseTable {
-    /// Noise level by timestep, rising.
-    sigmas: Arc<[f64]>,
-    /// The same with diffusers' last level, where training went on to pure noise.
+    /// Noise level by timestep, rising, as A1111, `ComfyUI` and diffusers compute it.
+    a1111: Arc<[f64]>,
+    comfy: Arc<[f64]>,
     diffusers: Arc<[f64]>,
     pub(super) spacing: Spacing,
     pub(super) steps_offset: usize,
@@ -105,14 +106,22 @@ impl NoiseTable {
             "trailing" => Spacing::Trailing,
             other => return unsupported(format!("timestep_spacing {other}")),
         };
-        let levels = |least: f64| -> Arc<[f64]> {
-            let level = |kept: &f64| ((1.0 - kept.max(least)) / kept.max(least)).sqrt();
-            kept.iter().map(level).collect()
+        let level = |kept: f64| ((1.0 - kept) / kept).sqrt();
+        let own = |kept: &f64| {
+            let kept = single(kept.max(KEPT_MIN));
+            single(single(single(1.0 - kept) / kept).sqrt())
         };
         Ok(Self {
-            sigmas: levels(KEPT_MIN),
-            // 2^-24, where diffusers' samplers stop short of pure noise.
-            diffusers: levels(1.0 / 16_777_216.0),
+            a1111: kept.iter().map(own).collect(),
+            comfy: kept
+                .iter()
+                .map(|a| single(level(a.max(KEPT_MIN))))
+                .collect(),
+            // 2^-24 is where diffusers' samplers stop short of pure noise.
+            diffusers: kept
+                .iter()
+                .map(|a| level(a.max(1.0 / 16_777_216.0)))
+                .collect(),
             spacing,
             steps_offset: config.steps_offset.min(kept.len() - 1),
             ends_clean: config.set_alpha_to_one,
@@ -123,11 +132,21 @@ impl NoiseTable {
     /// The levels as one program counts them.
     pub(crate) fn levels(&self, compat: Compat) -> Levels {
         let sigmas = match compat {
-            Compat::A1111 | Compat::Comfy => Arc::clone(&self.sigmas),
-            Compat::Diffusers => Arc::clone(&self.diffusers),
+            Compat::A1111 => &self.a1111,
+            Compat::Comfy => &self.comfy,
+            Compat::Diffusers => &self.diffusers,
         };
-        Levels { sigmas, compat }
+        Levels {
+            sigmas: Arc::clone(sigmas),
+            compat,
+        }
     }
+}
+
+/// Rounds as a single-precision tensor does.
+#[expect(clippy::cast_possible_truncation, reason = "rounding is the point")]
+pub(crate) fn single(x: f64) -> f64 {
+    f64::from(x as f32)
 }
 
 /// The share of variance each training step adds.

@@ -107,18 +107,15 @@ def from_times(times):
 
 
 def schedule(name, program, n):
-    low, high = float(SIGMAS[0]), float(SIGMAS[-1])
+    # Both keep levels in single precision; A1111 the shares they are made of, too.
+    kept = KEPT.float()
+    table = ((1 - kept) / kept) ** 0.5 if program == "a1111" else SIGMAS.float()
+    low, high = float(table[0]), float(table[-1])
     double = lambda levels: [float(s) for s in levels]
     if name == "karras":
-        torch.set_default_dtype(torch.float64)
-        levels = double(k.get_sigmas_karras(n, low, high))
-        torch.set_default_dtype(torch.float32)
-        return levels
+        return double(k.get_sigmas_karras(n, low, high))
     if name == "exponential":
-        torch.set_default_dtype(torch.float64)
-        levels = double(k.get_sigmas_exponential(n, low, high))
-        torch.set_default_dtype(torch.float32)
-        return levels
+        return double(k.get_sigmas_exponential(n, low, high))
     if name == "normal":
         return from_times(np.linspace(999, 0, n)) + [0.0]
     if name == "sgm_uniform":
@@ -377,9 +374,11 @@ def main():
     out = Path(sys.argv[1])
     cases = Cases()
     for sampler in K:
-        sigma_space(cases, sampler, "karras", "a1111")
-        sigma_space(cases, sampler, "normal", "comfy")
-    for sampler in BROWNIAN:
+        # Only in single precision does dpmpp_sde ask its path where programs do.
+        single = sampler == "dpmpp_sde"
+        sigma_space(cases, sampler, "karras", "a1111", single)
+        sigma_space(cases, sampler, "karras" if single else "normal", "comfy", single)
+    for sampler in ("dpmpp_2m_sde", "dpmpp_3m_sde"):
         sigma_space(cases, sampler, "karras", "a1111", single=True)
     sigma_space(cases, "dpmpp_2m_sde", "exponential", "a1111", solver_type="heun")
     sigma_space(cases, "dpmpp_2m", "karras", "comfy", prediction="v_prediction")
