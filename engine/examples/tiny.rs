@@ -1,4 +1,4 @@
-//! Writes the tiny models that `specs/vectors/engine/make_vectors.py` renders with diffusers:
+//! Writes the tiny models that the scripts in `specs/vectors/engine` run with diffusers:
 //! `cargo run -p hearth-engine --example tiny -- DIR`.
 
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ const SEED: u64 = 7;
 
 fn main() -> Result<(), TinyError> {
     let dir = PathBuf::from(std::env::args_os().nth(1).unwrap_or_else(|| "tiny".into()));
-    for (name, layout) in [("classic", Layout::Classic), ("varied", Layout::Varied)] {
+    for (name, layout) in Layout::ALL {
         write_checkpoint_as(&dir.join(name), SEED, layout)?;
         write_lora_as(&dir.join(format!("{name}-lora.safetensors")), SEED, layout)?;
     }

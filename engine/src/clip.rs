@@ -153,7 +153,7 @@ impl ClipConfig {
 
 /// One position of a window.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Piece {
+pub enum Piece {
     /// A word of the vocabulary.
     Token(u32),
     /// A vector in place of a word's own, as long as the encoder is wide: textual inversion.
@@ -162,28 +162,30 @@ pub(crate) enum Piece {
 
 /// Which hidden state is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Layer {
+pub struct Layer {
     /// Layers left out, counted from the end: A1111's clip skip less one.
-    pub(crate) skip: usize,
+    pub skip: usize,
     /// Whether the final normalisation follows, as Stable Diffusion 1 and 2 want and XL does not.
-    pub(crate) finish: Finish,
+    pub finish: Finish,
 }
 
 /// What follows the last layer run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Finish {
+pub enum Finish {
+    /// The encoder's final normalisation.
     Normalised,
+    /// Nothing.
     Raw,
 }
 
 impl Layer {
     /// What Stable Diffusion 1 and 2 listen to.
-    pub(crate) const LAST: Self = Self {
+    pub const LAST: Self = Self {
         skip: 0,
         finish: Finish::Normalised,
     };
     /// What Stable Diffusion XL listens to, of both its encoders.
-    pub(crate) const PENULTIMATE: Self = Self {
+    pub const PENULTIMATE: Self = Self {
         skip: 1,
         finish: Finish::Raw,
     };

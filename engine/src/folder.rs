@@ -125,3 +125,11 @@ pub(crate) const TEXT_ENCODER: Part = Part {
     weights: "text_encoder/model.safetensors",
     half_weights: "text_encoder/model.fp16.safetensors",
 };
+
+/// SDXL's second.
+pub(crate) const TEXT_ENCODER_2: Part = Part {
+    name: "text_encoder_2",
+    config: "text_encoder_2/config.json",
+    weights: "text_encoder_2/model.safetensors",
+    half_weights: "text_encoder_2/model.fp16.safetensors",
+};

@@ -2,6 +2,12 @@
 //!
 //! [`crate::run`] is the way to draw; this is how the tests hold every part of it against diffusers.
 
+mod parts;
+
+pub use parts::{Edges, Listened, Parts};
+
+pub use crate::clip::{Finish, Layer, Piece};
+
 use candle_core::{Device, Tensor};
 use hearth_protocol::engine::Assets;
 use hearth_protocol::job::{Compat, JobSpec, NoiseSchedule, Rng};

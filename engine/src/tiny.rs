@@ -1,9 +1,12 @@
-//! A tiny Stable Diffusion 1 with random weights, written as a real diffusers folder, and a LoRA for it.
+//! A tiny Stable Diffusion with random weights, written as a real diffusers folder, and a LoRA for it.
 //!
 //! It draws coloured nonsense in about a second, deterministically from its seed: what tests run on, and
-//! the demonstration as long as there is no trained model.
+//! the demonstration as long as there is no trained model. [`Layout`] says which family it imitates.
 
+mod layout;
 mod vocabulary;
+
+pub use layout::Layout;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -11,16 +14,14 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use hearth_protocol::job::Rng;
-use serde_json::{Value, json};
+use serde_json::Value;
 use thiserror::Error;
 
-use crate::clip::{ClipConfig, ClipText};
 use crate::load::LoadError;
-use crate::modules::{Bias, Kind, Module, record};
+use crate::modules::{Bias, Kind, Module};
 use crate::noise;
 use crate::tensor_file::{OwnedTensor, write};
-use crate::unet::{Unet, UnetConfig};
-use crate::vae::{Vae, VaeConfig};
+use layout::{Kin, Model, Network};
 
 /// Why the tiny model could not be written.
 #[derive(Debug, Error)]
@@ -39,16 +40,6 @@ pub enum TinyError {
     Layout(#[from] LoadError),
 }
 
-/// Which of the layouts found in the wild the tiny model imitates.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Layout {
-    /// Stable Diffusion 1.5's own: 1x1 convolutions around attention, quick GELU.
-    Classic,
-    /// What its relatives vary: linear projections, other depths and heads, exact GELU, an
-    /// autoencoder of factor four, weights without transformers' prefix.
-    Varied,
-}
-
 /// Words that call up the LoRA of [`write_lora`].
 pub const TRIGGER: &str = "ember glow";
 
@@ -59,42 +50,28 @@ pub fn write_checkpoint(dir: &Path, seed: u64) -> Result<(), TinyError> {
 
 /// Writes a checkpoint of some layout.
 pub fn write_checkpoint_as(dir: &Path, seed: u64, layout: Layout) -> Result<(), TinyError> {
-    let configs = Configs::new(layout);
-    let Modules { text, unet, vae } = configs.modules()?;
-    let prefix = match layout {
-        Layout::Classic => "text_model.",
-        Layout::Varied => "",
-    };
-    let text: Vec<_> = text
-        .into_iter()
-        .map(|m| Module {
-            path: format!("{prefix}{}", m.path),
-            ..m
-        })
-        .collect();
-    write_json(dir, "model_index.json", &configs.index)?;
-    write_json(dir, "text_encoder/config.json", &configs.text)?;
-    write_weights(&dir.join("text_encoder/model.safetensors"), seed, &text)?;
-    write_json(dir, "unet/config.json", &configs.unet)?;
-    write_weights(
-        &dir.join("unet/diffusion_pytorch_model.safetensors"),
-        seed,
-        &unet,
-    )?;
-    write_json(dir, "vae/config.json", &configs.vae)?;
-    write_weights(
-        &dir.join("vae/diffusion_pytorch_model.safetensors"),
-        seed,
-        &vae,
-    )?;
-    write_json(dir, "scheduler/scheduler_config.json", &configs.schedule)?;
-    write_json(dir, "tokenizer/vocab.json", &json!(vocabulary::vocab()))?;
-    write_json(
-        dir,
-        "tokenizer/tokenizer_config.json",
-        &vocabulary::config(),
-    )?;
-    write_file(&dir.join("tokenizer/merges.txt"), |out| {
+    let Model {
+        index,
+        schedule,
+        networks,
+    } = Model::new(layout)?;
+    write_json(dir, "model_index.json", &index)?;
+    write_json(dir, "scheduler/scheduler_config.json", &schedule)?;
+    for network in networks {
+        let folder = network.folder;
+        write_json(dir, &format!("{folder}/config.json"), &network.config)?;
+        write_weights(&dir.join(folder).join(network.file), seed, &network)?;
+        if let Kin::Text { tokenizer, pad, .. } = network.kin {
+            write_tokenizer(&dir.join(tokenizer), pad)?;
+        }
+    }
+    Ok(())
+}
+
+fn write_tokenizer(dir: &Path, pad: &str) -> Result<(), TinyError> {
+    write_json(dir, "vocab.json", &serde_json::json!(vocabulary::vocab()))?;
+    write_json(dir, "tokenizer_config.json", &vocabulary::config(pad))?;
+    write_file(&dir.join("merges.txt"), |out| {
         out.write_all(vocabulary::merges_text().as_bytes())
     })
 }
@@ -107,14 +84,9 @@ pub fn write_lora(path: &Path, seed: u64) -> Result<(), TinyError> {
 /// Writes a LoRA for the tiny checkpoint of some layout.
 pub fn write_lora_as(path: &Path, seed: u64, layout: Layout) -> Result<(), TinyError> {
     const RANK: usize = 4;
-    let Modules { text, unet, .. } = Configs::new(layout).modules()?;
+    let model = Model::new(layout)?;
     let mut tensors = BTreeMap::new();
-    let unet = unet
-        .iter()
-        .filter(|m| m.path.contains("attentions"))
-        .map(|m| ("lora_unet_", m));
-    let text = text.iter().map(|m| ("lora_te_text_model_", m));
-    for (prefix, module) in unet.chain(text).filter(|(_, m)| m.adaptable()) {
+    for (prefix, module) in model.networks.iter().flat_map(trained) {
         let name = format!("{prefix}{}", module.path.replace('.', "_"));
         let (outer, inner) = (module.shape[0], module.shape[1]);
         let kernel = &module.shape[2..];
@@ -136,11 +108,12 @@ pub fn write_lora_as(path: &Path, seed: u64, layout: Layout) -> Result<(), TinyE
         };
         tensors.insert(format!("{name}.alpha"), alpha);
     }
+    let (architecture, base) = layout.names();
     let metadata = [
-        ("modelspec.architecture", "stable-diffusion-v1/lora"),
+        ("modelspec.architecture", architecture),
         ("modelspec.title", "Tiny ember"),
         ("modelspec.trigger_phrase", TRIGGER),
-        ("ss_base_model_version", "sd_v1"),
+        ("ss_base_model_version", base),
         ("ss_network_alpha", "2.0"),
         ("ss_network_dim", "4"),
         ("ss_network_module", "networks.lora"),
@@ -152,135 +125,43 @@ pub fn write_lora_as(path: &Path, seed: u64, layout: Layout) -> Result<(), TinyE
     write_file(path, |out| write(out, &tensors, &metadata))
 }
 
-/// The modules of each network.
-struct Modules {
-    text: Vec<Module>,
-    unet: Vec<Module>,
-    vae: Vec<Module>,
+/// Returns the modules kohya trains, with the beginning of their names: attention and feed-forward.
+fn trained(network: &Network) -> impl Iterator<Item = (&'static str, &Module)> {
+    let (prefix, place) = match network.kin {
+        Kin::Unet => ("lora_unet_", "attentions"),
+        Kin::Text { lora, .. } => (lora, "encoder"),
+        Kin::Vae => ("", "nothing"),
+    };
+    let trained = move |m: &&Module| m.adaptable() && m.path.contains(place);
+    network
+        .modules
+        .iter()
+        .filter(trained)
+        .map(move |m| (prefix, m))
 }
 
-struct Configs {
-    index: Value,
-    text: Value,
-    unet: Value,
-    vae: Value,
-    schedule: Value,
-}
-
-impl Configs {
-    fn new(layout: Layout) -> Self {
-        let (text, unet, vae) = match layout {
-            Layout::Classic => classic(),
-            Layout::Varied => varied(),
-        };
-        let library = |library: &str, class: &str| json!([library, class]);
-        Self {
-            index: json!({
-                "_class_name": "StableDiffusionPipeline", "_diffusers_version": "0.30.0",
-                "feature_extractor": [null, null], "safety_checker": [null, null],
-                "requires_safety_checker": false,
-                "scheduler": library("diffusers", "EulerDiscreteScheduler"),
-                "text_encoder": library("transformers", "CLIPTextModel"),
-                "tokenizer": library("transformers", "CLIPTokenizer"),
-                "unet": library("diffusers", "UNet2DConditionModel"),
-                "vae": library("diffusers", "AutoencoderKL"),
-            }),
-            text,
-            unet,
-            vae,
-            schedule: json!({
-                "_class_name": "EulerDiscreteScheduler", "beta_start": 0.00085, "beta_end": 0.012,
-                "beta_schedule": "scaled_linear", "num_train_timesteps": 1000,
-                "prediction_type": "epsilon", "steps_offset": 1, "timestep_spacing": "leading",
-            }),
-        }
-    }
-
-    fn modules(&self) -> Result<Modules, LoadError> {
-        let broken = |source| LoadError::Config {
-            path: PathBuf::from("config.json"),
-            source,
-        };
-        let text: ClipConfig = serde_json::from_value(self.text.clone()).map_err(broken)?;
-        let unet: UnetConfig = serde_json::from_value(self.unet.clone()).map_err(broken)?;
-        let vae: VaeConfig = serde_json::from_value(self.vae.clone()).map_err(broken)?;
-        Ok(Modules {
-            text: record(|scope| ClipText::new(&text, scope))?,
-            unet: record(|scope| Unet::new(&unet, scope))?,
-            vae: record(|scope| Vae::new(&vae, scope))?,
-        })
-    }
-}
-
-fn text_config(activation: &str, layers: u32) -> Value {
-    let vocab = vocabulary::vocab().len();
-    json!({
-        "architectures": ["CLIPTextModel"], "model_type": "clip_text_model",
-        "vocab_size": vocab, "hidden_size": 32, "intermediate_size": 64,
-        "num_hidden_layers": layers, "num_attention_heads": 4, "max_position_embeddings": 77,
-        "hidden_act": activation, "layer_norm_eps": 1e-5, "attention_dropout": 0.0,
-        "bos_token_id": vocab - 2, "eos_token_id": vocab - 1, "pad_token_id": vocab - 1,
-        "projection_dim": 32, "torch_dtype": "float32",
-    })
-}
-
-fn vae_config(channels: &[u32]) -> Value {
-    let blocks = |kind: &str| vec![kind.to_owned(); channels.len()];
-    json!({
-        "_class_name": "AutoencoderKL", "act_fn": "silu", "block_out_channels": channels,
-        "down_block_types": blocks("DownEncoderBlock2D"), "up_block_types": blocks("UpDecoderBlock2D"),
-        "in_channels": 3, "out_channels": 3, "latent_channels": 4, "layers_per_block": 1,
-        "norm_num_groups": 8, "sample_size": 128, "scaling_factor": 0.18215,
-    })
-}
-
-fn classic() -> (Value, Value, Value) {
-    let unet = json!({
-        "_class_name": "UNet2DConditionModel", "act_fn": "silu", "attention_head_dim": 4,
-        "block_out_channels": [32, 64], "center_input_sample": false, "cross_attention_dim": 32,
-        "down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D"], "downsample_padding": 1,
-        "flip_sin_to_cos": true, "freq_shift": 0, "in_channels": 4, "layers_per_block": 1,
-        "mid_block_scale_factor": 1, "norm_eps": 1e-5, "norm_num_groups": 8, "out_channels": 4,
-        "sample_size": 16, "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D"],
-    });
-    (
-        text_config("quick_gelu", 2),
-        unet,
-        vae_config(&[16, 16, 32, 32]),
-    )
-}
-
-fn varied() -> (Value, Value, Value) {
-    let (down, up) = ("CrossAttnDownBlock2D", "CrossAttnUpBlock2D");
-    let unet = json!({
-        "_class_name": "UNet2DConditionModel", "act_fn": "silu", "attention_head_dim": [2, 3, 6],
-        "block_out_channels": [16, 24, 48], "cross_attention_dim": 32,
-        "down_block_types": [down, down, "DownBlock2D"], "up_block_types": ["UpBlock2D", up, up],
-        "in_channels": 4, "out_channels": 4, "layers_per_block": 2, "norm_num_groups": 4,
-        "norm_eps": 1e-5, "sample_size": 16, "transformer_layers_per_block": [1, 2, 1],
-        "use_linear_projection": true,
-    });
-    (text_config("gelu", 3), unet, vae_config(&[16, 16, 32]))
-}
-
-fn write_weights(path: &Path, seed: u64, modules: &[Module]) -> Result<(), TinyError> {
+fn write_weights(path: &Path, seed: u64, network: &Network) -> Result<(), TinyError> {
     let mut tensors = BTreeMap::new();
-    for module in modules {
+    for module in &network.modules {
         let Module {
-            path,
+            path: inner,
             kind,
             shape,
             bias,
         } = module;
+        let stored = network.stored(inner);
+        let random = |name: &str, count, scale| {
+            random(seed, &format!("{}{name}", network.salt), count, scale)
+        };
         let elements: usize = shape.iter().product();
         let fan_in = (elements / shape[0]) as f32;
         let scale = match kind {
-            Kind::Linear | Kind::Conv => gain(path) / fan_in.sqrt(),
+            Kind::Linear | Kind::Conv => gain(inner) / fan_in.sqrt(),
             Kind::Norm => 0.1,
             Kind::Embedding => 0.5,
         };
-        let name = format!("{path}.weight");
-        let mut values = random(seed, &name, elements, scale);
+        let name = format!("{stored}.weight");
+        let mut values = random(&name, elements, scale);
         if *kind == Kind::Norm {
             values.iter_mut().for_each(|value| *value += 1.0);
         }
@@ -292,8 +173,8 @@ fn write_weights(path: &Path, seed: u64, modules: &[Module]) -> Result<(), TinyE
             },
         );
         if *bias == Bias::Present {
-            let name = format!("{path}.bias");
-            let values = random(seed, &name, shape[0], 0.1);
+            let name = format!("{stored}.bias");
+            let values = random(&name, shape[0], 0.1);
             tensors.insert(
                 name,
                 OwnedTensor {

@@ -7,8 +7,10 @@ mod config;
 mod decoder;
 mod encoder;
 mod middle;
+mod tiles;
 
 pub(crate) use config::VaeConfig;
+pub(crate) use tiles::Tiles;
 
 use candle_core::{Result, Tensor, bail};
 

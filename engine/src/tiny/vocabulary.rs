@@ -35,12 +35,12 @@ pub(super) fn merges_text() -> String {
     format!("#version: 0.2\n{}", lines.concat())
 }
 
-/// Returns `tokenizer_config.json`.
-pub(super) fn config() -> Value {
+/// Returns `tokenizer_config.json`; `pad` fills windows.
+pub(super) fn config(pad: &str) -> Value {
     json!({
         "tokenizer_class": "CLIPTokenizer", "model_max_length": 77, "do_lower_case": true,
         "bos_token": "<|startoftext|>", "eos_token": "<|endoftext|>",
-        "pad_token": "<|endoftext|>", "unk_token": "<|endoftext|>",
+        "pad_token": pad, "unk_token": "<|endoftext|>",
     })
 }
 

@@ -13,29 +13,43 @@ use hearth_kernels::activation::Activation;
 /// `get_guidance_scale_embedding`).
 const GUIDANCE_FACTOR: f64 = 1000.0;
 
+/// `ln 10000`, the period of the slowest wave.
+const LN_PERIOD: f32 = 9.210_34;
+
 /// Sinusoids of a number.
-#[derive(Clone, Copy, Debug)]
+///
+/// Frequencies and angles are rounded to `f32` where diffusers rounds them: at 999 and more that shows.
+#[derive(Clone, Debug)]
 struct Waves {
-    /// Sines, and as many cosines.
-    count: usize,
+    frequencies: Vec<f32>,
     cosines_first: bool,
-    shift: f64,
 }
 
 impl Waves {
-    /// The angles are rounded to `f32` where diffusers rounds them: at a timestep of 999 that shows.
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "rounding to f32 is the point"
-    )]
-    fn of(self, number: f64) -> Vec<f32> {
-        const LN_PERIOD: f32 = 9.210_34; // ln 10000
-        let divisor = (self.count as f64 - self.shift) as f32;
-        let angles: Vec<f32> = (0..self.count)
-            .map(|i| number as f32 * libm::expf(-LN_PERIOD * i as f32 / divisor))
-            .collect();
-        let cosines = angles.iter().map(|a| libm::cosf(*a));
-        let sines = angles.iter().map(|a| libm::sinf(*a));
+    /// diffusers' `get_timestep_embedding`: `count` sines and as many cosines.
+    fn of_timestep(config: &UnetConfig, count: usize) -> Self {
+        let divisor = single(count as f64 - config.freq_shift);
+        let frequency = |i| libm::expf(-LN_PERIOD * i as f32 / divisor);
+        Self {
+            frequencies: (0..count).map(frequency).collect(),
+            cosines_first: config.flip_sin_to_cos,
+        }
+    }
+
+    /// diffusers' `get_guidance_scale_embedding`, `dim` long.
+    fn of_guidance(dim: usize) -> Self {
+        let step = LN_PERIOD / (dim / 2 - 1).max(1) as f32;
+        let frequency = |i| libm::expf(i as f32 * -step);
+        Self {
+            frequencies: (0..dim / 2).map(frequency).collect(),
+            cosines_first: false,
+        }
+    }
+
+    fn of(&self, number: f64) -> Vec<f32> {
+        let angles = self.frequencies.iter().map(|f| single(number) * f);
+        let cosines = angles.clone().map(libm::cosf);
+        let sines = angles.map(libm::sinf);
         if self.cosines_first {
             cosines.chain(sines).collect()
         } else {
@@ -44,11 +58,19 @@ impl Waves {
     }
 
     /// Returns the sinusoids of all `numbers` in a row, `[1, length]`.
-    fn row(self, numbers: &[f64], dtype: DType, device: &Device) -> Result<Tensor> {
+    fn row(&self, numbers: &[f64], dtype: DType, device: &Device) -> Result<Tensor> {
         let values: Vec<f32> = numbers.iter().flat_map(|n| self.of(*n)).collect();
         let length = values.len();
         Tensor::from_vec(values, (1, length), device)?.to_dtype(dtype)
     }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "rounding to f32 is the point"
+)]
+fn single(x: f64) -> f32 {
+    x as f32
 }
 
 /// Two linear layers with a SiLU between.
@@ -99,35 +121,25 @@ impl TimestepEmbedding {
         scope: &mut Scope<'_>,
     ) -> std::result::Result<Self, LoadError> {
         let width = config.block_out_channels[0];
-        let waves = Waves {
-            count: width / 2,
-            cosines_first: config.flip_sin_to_cos,
-            shift: config.freq_shift,
-        };
         let mut time = scope.at("time_embedding");
         let perceptron = Perceptron::new(&mut time, (width, 4 * width))?;
         let guidance = match config.time_cond_proj_dim {
             Some(dim) => {
-                let waves = Waves {
-                    count: dim / 2,
-                    cosines_first: false,
-                    shift: 1.0,
-                };
                 let project = Linear::without_bias(time.at("cond_proj"), (dim, width))?;
-                Some((waves, project))
+                Some((Waves::of_guidance(dim), project))
             }
             None => None,
         };
         let added = match config.added()? {
             Some((count, dim)) => Some(Added {
-                waves: Waves { count, ..waves },
+                waves: Waves::of_timestep(config, count),
                 width: dim,
                 perceptron: Perceptron::new(&mut scope.at("add_embedding"), (dim, 4 * width))?,
             }),
             None => None,
         };
         Ok(Self {
-            waves,
+            waves: Waves::of_timestep(config, width / 2),
             guidance,
             perceptron,
             added,
@@ -151,7 +163,9 @@ impl TimestepEmbedding {
         let mut x = self.perceptron.forward(&x)?;
         match (&self.added, conditioning.added) {
             (Some(added), Some(vector)) => {
-                x = x.broadcast_add(&added.perceptron.forward(&vector.unsqueeze(1)?)?)?;
+                let (batch, width) = vector.dims2()?;
+                let vector = vector.reshape((batch, 1, width))?;
+                x = x.broadcast_add(&added.perceptron.forward(&vector)?)?;
             }
             (None, None) => {}
             (Some(_), None) => bail!("this UNet needs a pooled text and sizes"),

@@ -12,6 +12,7 @@
 
 mod files;
 mod material;
+mod models;
 mod parity;
 mod process;
 mod runs;

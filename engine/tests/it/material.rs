@@ -58,8 +58,13 @@ fn asset(name: &str, path: &Path) -> AssetFile {
 /// Lists a folder's files by their names inside it.
 pub(crate) fn folder(root: &Path) -> Vec<AssetFile> {
     let mut files = Vec::new();
-    for part in ["", "unet", "vae", "text_encoder", "tokenizer", "scheduler"] {
-        for entry in std::fs::read_dir(root.join(part)).unwrap() {
+    let parts = ["", "unet", "vae", "text_encoder", "text_encoder_2"];
+    for part in parts
+        .into_iter()
+        .chain(["tokenizer", "tokenizer_2", "scheduler"])
+    {
+        // Only XL has a second of anything.
+        for entry in std::fs::read_dir(root.join(part)).into_iter().flatten() {
             let path = entry.unwrap().path();
             if path.is_file() {
                 let name = path
