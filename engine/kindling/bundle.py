@@ -52,7 +52,7 @@ def load(path, device="cpu"):
         tensors = {k: f.get_tensor(k).float() for k in f.keys()}
     m = Kindling(json.loads(meta["config.text_encoder"])["vocab_size"], json.loads(meta["config.vae"])["scaling_factor"])
     m.load_state_dict(tensors)
-    return m.to(device).eval()
+    return m.to(device, memory_format=torch.channels_last).eval()
 
 
 def sigmas(steps, device):

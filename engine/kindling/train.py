@@ -14,6 +14,7 @@ import multiprocessing
 import pathlib
 import random
 import subprocess
+import sys
 import threading
 import time
 
@@ -53,6 +54,7 @@ def parse():
     p.add_argument("--lr", type=float, default=1e-3)
     p.add_argument("--final", action="store_true", help="let the UNet's learning rate fall to zero")
     p.add_argument("--no-compile", action="store_true")
+    p.add_argument("--compile-only", action="store_true", help="fill the compiler's cache for the UNet's step, then leave")
     p.add_argument("--smoke", action="store_true")
     a = p.parse_args()
     if a.smoke:
@@ -258,7 +260,7 @@ def train_vae(run, m, pictures, seconds, decoder_only):
         kl = 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()
         return picture_loss(out.float(), x) + (0.0 if decoder_only else 1e-3) * kl
 
-    step_loss = run.compiled(forward)
+    step_loss = forward if decoder_only else run.compiled(forward)
 
     def loss_of(step, done):
         index = torch.randint(0, len(pictures), (args.vae_batch,), device=run.device)
@@ -272,7 +274,7 @@ def train_vae(run, m, pictures, seconds, decoder_only):
         for p in [*vae.encoder.parameters(), *vae.quant_conv.parameters()]:
             p.requires_grad_(False)
     name = "decoder" if decoder_only else "vae"
-    train_stage(run, name, seconds, modules, loss_of, 4e-4 if decoder_only else 1.5e-3, 0.999, True, every=100 if not args.smoke else 2)
+    train_stage(run, name, seconds, modules, loss_of, 4e-4 if decoder_only else 1.5e-3, 0.999, True, every=100 if not args.smoke else 2, warm=300 if not decoder_only else 30)
     for p in vae.parameters():
         p.requires_grad_(True)
     report_vae(run, m, pictures)
@@ -359,12 +361,27 @@ def train_unet(run, m, latents, ids, seconds):
         bundle.save(m, run.out / "kindling.safetensors")
 
     train_stage(run, "unet", seconds, [m.unet, m.text_encoder], loss_of, args.lr, 0.9992, args.final,
-                every=200 if not args.smoke else 2, warm=300, checkpoint=checkpoint)
+                every=200 if not args.smoke else 2, warm=300 if not args.resume else 100, checkpoint=checkpoint)
     checkpoint()
+
+
+def compile_only(args):
+    """One step of the UNet on noise: what a process beside the first stages runs, so that the real one starts at once."""
+    run = Run(args)
+    m = bundle.Kindling().to(run.device)
+    m.unet.to(memory_format=torch.channels_last)
+    x = torch.randn(args.batch, 4, model.LATENT, model.LATENT, device=run.device)
+    words = torch.zeros(args.batch, model.TOKENS, dtype=torch.long, device=run.device)
+    loss = diffusion_loss(run, m)(x, words, words[:, 0], random_noise(args.batch, run.device))
+    loss.backward()
+    run.say(f"compiled, loss {loss.item():.3f}")
 
 
 def main():
     args = parse()
+    if args.compile_only:
+        return compile_only(args)
+    compiler = None if args.no_compile else subprocess.Popen([sys.executable, __file__, "--compile-only", "--batch", str(args.batch), "--out", "/tmp/kindling-compile"])
     pool = ScenePool(args.scenes, args.seed, pathlib.Path("/tmp/kindling-scenes"))
     torch.manual_seed(args.seed)
     run = Run(args)
@@ -377,6 +394,8 @@ def main():
         bundle.save(m, run.out / "kindling.safetensors")
         del pictures
     latents, ids = encode_pool(run, m, pool)
+    if compiler:
+        run.say(f"compiler process: {compiler.wait()}")
     train_unet(run, m, latents, ids, args.unet_seconds)
     run.say(f"scaling factor {m.scaling:.5f}")
     m.eval()

@@ -1,6 +1,5 @@
 //! The networks of a diffusers folder one by one, whatever the family: text, noise, pixels.
 
-use std::collections::BTreeMap;
 
 use hearth_protocol::engine::AssetFile;
 
@@ -67,7 +66,7 @@ impl Listened {
 }
 
 fn weights(folder: Folder<'_>, part: &'static Part) -> Result<Weights, LoadError> {
-    Weights::open(part.name, &folder.weights(part)?, BTreeMap::new())
+    Weights::open(part.name, &folder.weights(part)?)
 }
 
 impl Parts {
