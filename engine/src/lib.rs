@@ -12,7 +12,7 @@ mod load;
 mod lora;
 mod modules;
 mod noise;
-mod picture;
+pub mod picture;
 mod preview;
 pub mod probe;
 mod run;
