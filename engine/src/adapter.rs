@@ -16,7 +16,6 @@ mod read;
 mod runtime;
 mod scaling;
 mod set;
-mod sgm;
 mod warm;
 
 use std::collections::BTreeMap;

@@ -7,9 +7,10 @@ use hearth_protocol::job::{Compat, LoraUse};
 
 use crate::adapter::{AdapterNames, AdapterSet, AdapterUse, Base, SetKey, Strength, WarmPart};
 use crate::clip::{ClipConfig, ClipText, Layer};
-use crate::folder::{Folder, TEXT_ENCODER, UNET, VAE};
+use crate::folder::{SCHEDULER, config};
 use crate::load::LoadError;
-use crate::modules::{Part, Scope, record};
+use crate::model_files::{Choice, ModelFiles};
+use crate::modules::{Part, Scope};
 use crate::prompt::{
     self, ClipEncoder, Conditioner, Conventions, EmbeddingNames, EmptyNegative, Encoder, Piece,
     PromptError, Script, Stage, runs, windows,
@@ -19,7 +20,7 @@ use crate::tokenizer::PromptTokenizer;
 use crate::unet::{Unet, UnetConfig};
 use crate::vae::{Vae, VaeConfig};
 use crate::warning::Warning;
-use crate::weights::Weights;
+use crate::weights::Placement;
 
 /// A model ready to run.
 #[derive(Debug)]
@@ -48,20 +49,25 @@ struct Adaptable {
 }
 
 impl Checkpoint {
-    /// Loads a diffusers folder with its adapters merged in.
+    /// Loads a folder or single file with its adapters merged in.
     pub(crate) fn load(assets: &Assets, uses: &[LoraUse]) -> Result<Self, LoadError> {
-        let folder = Folder(&assets.checkpoint.files);
-        let vae_config: VaeConfig = folder.required(VAE.config)?;
-        let schedule: ScheduleConfig = folder
-            .config("scheduler/scheduler_config.json")?
-            .unwrap_or_default();
+        let choice = Choice {
+            vae: assets.vae.as_ref().map(|vae| vae.files.as_slice()),
+            ..Choice::default()
+        };
+        let files = ModelFiles::open(&assets.checkpoint.files, &choice)?;
+        files.check()?;
+        let folder = files.folder();
+        let vae_config: VaeConfig = folder.required(config(Part::Vae))?;
+        let schedule: ScheduleConfig = folder.config(SCHEDULER)?.unwrap_or_default();
         let noise = NoiseTable::new(&schedule)?;
-        let mut adaptable = Adaptable::load(folder)?;
+        let placement = Placement::default();
+        let mut adaptable = Adaptable::load(&files, &placement)?;
         let positions = adaptable.clip_config.max_position_embeddings;
         let tokenizer = PromptTokenizer::load(folder, positions)?;
         let warnings = adaptable.apply(&assets.loras, uses)?;
         let (text, unet) = adaptable.build()?;
-        let mut weights = Weights::open(VAE.name, &folder.weights(&VAE)?)?;
+        let mut weights = files.weights(Part::Vae, &placement)?;
         let vae = Vae::new(&vae_config, Scope::root(&mut weights))?;
         Ok(Self {
             tokenizer,
@@ -125,59 +131,40 @@ impl Checkpoint {
     }
 }
 
-/// Checks that a folder would load: every configuration understood, every weight there and in shape.
+/// Checks that a checkpoint would load: every configuration understood, every weight there and in shape.
 /// Reads headers and configurations, no weights.
-pub(crate) fn check(folder: Folder<'_>) -> Result<(), LoadError> {
-    let clip: ClipConfig = folder.required(TEXT_ENCODER.config)?;
-    let unet: UnetConfig = folder.required(UNET.config)?;
-    let vae: VaeConfig = folder.required(VAE.config)?;
-    check_agreement(&clip, &unet)?;
-    let schedule: ScheduleConfig = folder
-        .config("scheduler/scheduler_config.json")?
-        .unwrap_or_default();
+pub(crate) fn check(files: &ModelFiles) -> Result<(), LoadError> {
+    files.check()?;
+    let folder = files.folder();
+    let clip: ClipConfig = folder.required(config(Part::Text))?;
+    let schedule: ScheduleConfig = folder.config(SCHEDULER)?.unwrap_or_default();
     NoiseTable::new(&schedule)?;
     PromptTokenizer::load(folder, clip.max_position_embeddings)?;
-    let parts = [
-        (&TEXT_ENCODER, record(|scope| ClipText::new(&clip, scope))?),
-        (&UNET, record(|scope| Unet::new(&unet, scope))?),
-        (&VAE, record(|scope| Vae::new(&vae, scope))?),
-    ];
-    for (part, modules) in parts {
-        Weights::open(part.name, &folder.weights(part)?)?.check(&modules)?;
-    }
     Ok(())
 }
 
-fn check_agreement(clip: &ClipConfig, unet: &UnetConfig) -> Result<(), LoadError> {
+fn check_supported(unet: &UnetConfig) -> Result<(), LoadError> {
     if unet.in_channels != 4 || unet.addition_embed_type.is_some() {
         let what = "an inpainting or XL model, which no job can use yet".to_owned();
         return Err(LoadError::Unsupported { part: "unet", what });
     }
-    if clip.hidden_size == unet.cross_attention_dim {
-        return Ok(());
-    }
-    let what = format!(
-        "it listens to vectors of {}, the text encoder gives {}",
-        unet.cross_attention_dim, clip.hidden_size
-    );
-    Err(LoadError::Unsupported { part: "unet", what })
+    Ok(())
 }
 
 impl Adaptable {
-    fn load(folder: Folder<'_>) -> Result<Self, LoadError> {
-        let clip_config: ClipConfig = folder.required(TEXT_ENCODER.config)?;
-        let unet_config: UnetConfig = folder.required(UNET.config)?;
-        check_agreement(&clip_config, &unet_config)?;
-        let text_modules = record(|scope| ClipText::new(&clip_config, scope))?;
-        let unet_modules = record(|scope| Unet::new(&unet_config, scope))?;
+    fn load(files: &ModelFiles, placement: &Placement) -> Result<Self, LoadError> {
+        let folder = files.folder();
+        let clip_config: ClipConfig = folder.required(config(Part::Text))?;
+        let unet_config: UnetConfig = folder.required(config(Part::Unet))?;
+        check_supported(&unet_config)?;
         let base = Base::of_model(unet_config.cross_attention_dim, 1);
         let mut names = AdapterNames::new(base);
-        names.add(Part::Unet, unet_modules.clone());
-        names.add(Part::Text, text_modules.clone());
-        let mut weights = Weights::open(TEXT_ENCODER.name, &folder.weights(&TEXT_ENCODER)?)?;
-        let text = WarmPart::read(Part::Text, text_modules, &mut weights)?;
-        let mut weights = Weights::open(UNET.name, &folder.weights(&UNET)?)?;
-        let unet = WarmPart::read(Part::Unet, unet_modules, &mut weights)?;
+        let mut warm = |part| {
+            let modules = files.modules(part)?;
+            names.add(part, modules.clone());
+            WarmPart::read(part, modules, &mut files.weights(part, placement)?)
+        };
+        let (text, unet) = (warm(Part::Text)?, warm(Part::Unet)?);
         Ok(Self {
             clip_config,
             unet_config,

@@ -1,5 +1,7 @@
-//! A model's folder as a list of names and paths: blobs live under their hashes, not their names.
+//! A model's folder as names and places: blobs live under their hashes, and a model in one file has the
+//! folder's small texts made up for it.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -8,18 +10,43 @@ use hearth_protocol::engine::AssetFile;
 use serde::de::DeserializeOwned;
 
 use crate::load::LoadError;
+use crate::names::Part;
 
 /// Longest configuration, vocabulary or merges file; the largest real one is a 4 MB tokenizer.
 const TEXT_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
+/// Texts by their names inside the folder.
+pub(crate) type Texts = BTreeMap<&'static str, String>;
+
+/// Where the noise table is described.
+pub(crate) const SCHEDULER: &str = "scheduler/scheduler_config.json";
+
 /// A diffusers folder, wherever its files are.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Folder<'a>(pub(crate) &'a [AssetFile]);
+pub(crate) struct Folder<'a> {
+    files: &'a [AssetFile],
+    texts: Option<&'a Texts>,
+}
 
 impl<'a> Folder<'a> {
+    pub(crate) fn new(files: &'a [AssetFile]) -> Self {
+        Self { files, texts: None }
+    }
+
+    /// Has some texts stand for the files of their names, whether there are any or not.
+    pub(crate) fn with(self, texts: &'a Texts) -> Self {
+        let texts = Some(texts);
+        Self { texts, ..self }
+    }
+
+    /// Returns whether this is a folder of parts and not a list of weights files.
+    pub(crate) fn has_parts(&self) -> bool {
+        self.files.iter().any(|file| file.name.contains('/'))
+    }
+
     /// Returns where a file is.
     pub(crate) fn find(&self, name: &str) -> Option<&'a Path> {
-        self.0
+        self.files
             .iter()
             .find(|file| file.name == name)
             .map(|file| Path::new(&file.path))
@@ -27,6 +54,9 @@ impl<'a> Folder<'a> {
 
     /// Returns a text file's content, or nothing if the folder has no such file.
     pub(crate) fn text(&self, name: &'static str) -> Result<Option<String>, LoadError> {
+        if let Some(text) = self.texts.and_then(|texts| texts.get(name)) {
+            return Ok(Some(text.clone()));
+        }
         let Some(path) = self.find(name) else {
             return Ok(None);
         };
@@ -70,66 +100,138 @@ impl<'a> Folder<'a> {
         self.config(name)?.ok_or(LoadError::MissingFile { name })
     }
 
-    /// Returns a part's weights: one whole file before shards, full precision before half.
-    pub(crate) fn weights(&self, part: &'static Part) -> Result<Vec<&'a Path>, LoadError> {
-        for whole in [part.weights, part.half_weights] {
-            if let Some(path) = self.find(whole) {
+    /// Returns a part's weights, all shards of them: full precision before half, a running average (which
+    /// is what the plain name holds) before what was averaged.
+    pub(crate) fn weights(&self, part: Part) -> Result<Vec<&'a Path>, LoadError> {
+        let whole = whole(part);
+        let stem = whole.trim_end_matches(".safetensors");
+        for variant in ["", ".fp16", ".bf16", ".non_ema"] {
+            if let Some(path) = self.find(&format!("{stem}{variant}.safetensors")) {
                 return Ok(vec![path]);
             }
+            let shards = self.shards(stem, variant, part)?;
+            if !shards.is_empty() {
+                return Ok(shards);
+            }
         }
-        let shard = |file: &&AssetFile| {
-            let rest = file
-                .name
-                .strip_prefix(part.weights.trim_end_matches(".safetensors"));
-            rest.is_some_and(|r| r.starts_with("-0") && r.ends_with(".safetensors"))
-        };
-        let shards: Vec<_> = self
-            .0
-            .iter()
-            .filter(shard)
-            .map(|f| Path::new(&f.path))
-            .collect();
-        if shards.is_empty() {
-            return Err(LoadError::MissingFile { name: part.weights });
+        Err(LoadError::MissingFile { name: whole })
+    }
+
+    /// Returns the shards of one variant: `stem.fp16-00001-of-00002` or `stem-00001-of-00002.fp16`.
+    fn shards(&self, stem: &str, variant: &str, part: Part) -> Result<Vec<&'a Path>, LoadError> {
+        let mut paths = Vec::new();
+        let mut expected = 0;
+        for file in self.files {
+            let Some(rest) = file.name.strip_prefix(stem) else {
+                continue;
+            };
+            let Some(rest) = rest.strip_suffix(".safetensors") else {
+                continue;
+            };
+            let numbers = rest.strip_prefix(variant).and_then(shard_count);
+            let count = numbers.or_else(|| rest.strip_suffix(variant).and_then(shard_count));
+            if let Some(count) = count {
+                expected = expected.max(count);
+                paths.push(Path::new(&file.path));
+            }
         }
-        Ok(shards)
+        if paths.len() != expected {
+            return Err(LoadError::MissingShards {
+                part: part.name(),
+                expected,
+                got: paths.len(),
+            });
+        }
+        Ok(paths)
     }
 }
 
-/// One of the networks of a folder.
-#[derive(Debug)]
-pub(crate) struct Part {
-    pub(crate) name: &'static str,
-    pub(crate) config: &'static str,
-    weights: &'static str,
-    half_weights: &'static str,
+/// Returns the second number of `-00001-of-00002`.
+fn shard_count(numbers: &str) -> Option<usize> {
+    let (at, count) = numbers.strip_prefix('-')?.split_once("-of-")?;
+    at.parse::<usize>().ok()?;
+    count.parse().ok()
 }
 
-pub(crate) const UNET: Part = Part {
-    name: "unet",
-    config: "unet/config.json",
-    weights: "unet/diffusion_pytorch_model.safetensors",
-    half_weights: "unet/diffusion_pytorch_model.fp16.safetensors",
-};
+/// Returns where a part is configured.
+pub(crate) fn config(part: Part) -> &'static str {
+    match part {
+        Part::Unet => "unet/config.json",
+        Part::Vae => "vae/config.json",
+        Part::Text => "text_encoder/config.json",
+        Part::Text2 => "text_encoder_2/config.json",
+    }
+}
 
-pub(crate) const VAE: Part = Part {
-    name: "vae",
-    config: "vae/config.json",
-    weights: "vae/diffusion_pytorch_model.safetensors",
-    half_weights: "vae/diffusion_pytorch_model.fp16.safetensors",
-};
+/// Returns where a part's weights are if they are in one file.
+fn whole(part: Part) -> &'static str {
+    match part {
+        Part::Unet => "unet/diffusion_pytorch_model.safetensors",
+        Part::Vae => "vae/diffusion_pytorch_model.safetensors",
+        Part::Text => "text_encoder/model.safetensors",
+        Part::Text2 => "text_encoder_2/model.safetensors",
+    }
+}
 
-pub(crate) const TEXT_ENCODER: Part = Part {
-    name: "text_encoder",
-    config: "text_encoder/config.json",
-    weights: "text_encoder/model.safetensors",
-    half_weights: "text_encoder/model.fp16.safetensors",
-};
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// SDXL's second.
-pub(crate) const TEXT_ENCODER_2: Part = Part {
-    name: "text_encoder_2",
-    config: "text_encoder_2/config.json",
-    weights: "text_encoder_2/model.safetensors",
-    half_weights: "text_encoder_2/model.fp16.safetensors",
-};
+    fn files(names: &[&str]) -> Vec<AssetFile> {
+        let file = |name: &&str| AssetFile {
+            name: (*name).to_owned(),
+            path: format!("/{name}"),
+        };
+        names.iter().map(file).collect()
+    }
+
+    #[test]
+    fn e11_weights_are_found_under_every_name_they_have() {
+        for (names, count) in [
+            (vec!["unet/diffusion_pytorch_model.safetensors"], 1),
+            (vec!["unet/diffusion_pytorch_model.fp16.safetensors"], 1),
+            (
+                vec![
+                    "unet/diffusion_pytorch_model-00001-of-00002.safetensors",
+                    "unet/diffusion_pytorch_model-00002-of-00002.safetensors",
+                    "unet/diffusion_pytorch_model.safetensors.index.json",
+                ],
+                2,
+            ),
+            (
+                vec![
+                    "unet/diffusion_pytorch_model.fp16-00001-of-00002.safetensors",
+                    "unet/diffusion_pytorch_model.fp16-00002-of-00002.safetensors",
+                ],
+                2,
+            ),
+        ] {
+            let files = files(&names);
+            let found = Folder::new(&files).weights(Part::Unet).unwrap();
+            assert_eq!(found.len(), count, "{names:?}");
+        }
+        let both = files(&[
+            "vae/diffusion_pytorch_model.fp16.safetensors",
+            "vae/diffusion_pytorch_model.safetensors",
+        ]);
+        let found = Folder::new(&both).weights(Part::Vae).unwrap();
+        assert_eq!(
+            found,
+            [Path::new("/vae/diffusion_pytorch_model.safetensors")]
+        );
+    }
+
+    #[test]
+    fn e11_missing_shard_is_counted() {
+        let files = files(&["unet/diffusion_pytorch_model-00002-of-00003.safetensors"]);
+        let error = Folder::new(&files).weights(Part::Unet).unwrap_err();
+        assert!(matches!(
+            error,
+            LoadError::MissingShards {
+                expected: 3,
+                got: 1,
+                ..
+            }
+        ));
+    }
+}

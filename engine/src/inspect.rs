@@ -1,28 +1,29 @@
-//! Says what a model on disk is, before it is shared: a LoRA file or a diffusers folder.
+//! Says what a model on disk is, before it is shared: a checkpoint in a folder or in one file, a LoRA, an
+//! embedding or an autoencoder.
 //!
-//! Everything is decided from key names and tensor shapes, never from file names; metadata gives
-//! titles and trigger words, bounded. What cannot be used is refused with the reason and the next step.
+//! Everything is decided from key names and tensor shapes; metadata gives titles and trigger words,
+//! bounded, and with file names hints at how a model likes to be asked. What cannot be used is refused
+//! with the reason and the next step. Weights are not read.
 
+mod embedding;
+mod file;
 mod folder;
+mod hints;
 mod magic;
+mod stated;
 
-use std::collections::BTreeMap;
-use std::ffi::OsStr;
+pub use hints::Variant;
+
 use std::io;
 use std::path::{Path, PathBuf};
 
-use hearth_protocol::card::CardKind;
+use hearth_protocol::card::{CardKind, Settings};
 use hearth_protocol::job::Family;
-use hearth_protocol::limits;
-use serde_json::Value;
 use thiserror::Error;
 
-use crate::adapter::{self, AdapterKind, Base};
+use crate::detect::Prediction;
 use crate::load::LoadError;
-use crate::tensor_file::{TensorFile, TensorFileError, TensorHeader};
-
-/// Most trigger words taken from a file.
-const TRIGGERS_MAX: usize = 8;
+use crate::tensor_file::TensorFileError;
 
 /// What a model says about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +44,32 @@ pub struct ModelFacts {
     pub files: Vec<ModelFile>,
     /// Element type of most of its tensors: `f16`, `bf16`, `f32`.
     pub dtype: &'static str,
+    /// What a checkpoint's network takes in and gives out.
+    pub network: Option<Network>,
+    /// What its names hint it was distilled to.
+    pub variant: Option<Variant>,
+    /// How a checkpoint likes to be asked, as far as shapes and hints tell.
+    pub settings: Option<Settings>,
+}
+
+/// What a checkpoint's denoising network takes in and gives out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network {
+    /// What it takes besides noisy latents and text.
+    pub input: Input,
+    /// What its output means.
+    pub prediction: Prediction,
+}
+
+/// What a network takes besides noisy latents and text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// Nothing: 4 channels.
+    Plain,
+    /// A mask and what is left of the picture: 9 channels.
+    Inpaint,
+    /// A picture to be changed by instructions: 8 channels.
+    Instruct,
 }
 
 /// One file of a model.
@@ -75,7 +102,7 @@ pub enum InspectError {
         path: PathBuf,
     },
     /// Another format.
-    #[error("{path} is {format}: this version takes a safetensors LoRA or a diffusers folder")]
+    #[error("{path} is {format}: this version takes safetensors files and diffusers folders")]
     Format {
         /// The file.
         path: PathBuf,
@@ -86,24 +113,18 @@ pub enum InspectError {
     #[error(transparent)]
     TensorFile(#[from] TensorFileError),
     /// A model of another architecture.
-    #[error("{path} is for {base}; this version runs Stable Diffusion 1")]
+    #[error("{path} belongs to {base}; this version runs Stable Diffusion 1, 2 and XL")]
     OtherArchitecture {
         /// The file.
         path: PathBuf,
         /// What it is for.
         base: &'static str,
     },
-    /// A whole checkpoint in one file.
+    /// Tensors that are nothing known.
     #[error(
-        "{path} is a whole checkpoint in one file; this version takes the diffusers folder of the same model"
+        "{path} is no model this version knows, neither checkpoint nor LoRA, embedding or autoencoder: its first key is {first_key}"
     )]
-    SingleFileCheckpoint {
-        /// The file.
-        path: PathBuf,
-    },
-    /// Tensors that are no adapter.
-    #[error("{path} holds no LoRA: its first key is {first_key}")]
-    NotALora {
+    Unknown {
         /// The file.
         path: PathBuf,
         /// A key, to recognise it by.
@@ -119,10 +140,10 @@ pub enum InspectError {
         /// The kind's name.
         kind: &'static str,
     },
-    /// A folder that is not a complete, runnable checkpoint.
+    /// Part of a checkpoint, or one that does not fit itself.
     #[error("{path} cannot be used as a checkpoint")]
-    Folder {
-        /// The folder.
+    Checkpoint {
+        /// The folder or file.
         path: PathBuf,
         /// What is wrong.
         #[source]
@@ -146,118 +167,5 @@ pub fn inspect(path: &Path) -> Result<ModelFacts, InspectError> {
             magic::Foreign::Format(format) => InspectError::Format { path, format },
         });
     }
-    inspect_lora(path)
-}
-
-fn inspect_lora(path: &Path) -> Result<ModelFacts, InspectError> {
-    let file = TensorFile::open(path)?;
-    let header = file.header();
-    check_lora(path, header)?;
-    let text = |part: Option<&OsStr>| part.unwrap_or_default().to_string_lossy().into_owned();
-    let stem = text(path.file_stem());
-    let says = |key: &str, otherwise: &str, max| {
-        let stated = header.metadata.get(key).map(|text| text.trim());
-        bounded(
-            stated.filter(|text| !text.is_empty()).unwrap_or(otherwise),
-            max,
-        )
-    };
-    Ok(ModelFacts {
-        kind: CardKind::Lora,
-        family: Family::Sd15,
-        title: says("modelspec.title", &stem, limits::NAME_LEN_MAX),
-        triggers: triggers(header),
-        description: says("modelspec.description", "", limits::TEXT_LEN_MAX),
-        licence: says("modelspec.license", "", limits::NAME_LEN_MAX),
-        dtype: dtype(header),
-        files: vec![ModelFile {
-            name: text(path.file_name()),
-            path: path.to_path_buf(),
-        }],
-    })
-}
-
-/// Checks by names and shapes that a file is a LoRA for Stable Diffusion 1.
-fn check_lora(path: &Path, header: &TensorHeader) -> Result<(), InspectError> {
-    const WHOLE_MODEL: [&str; 2] = ["model.diffusion_model.", "first_stage_model."];
-    let path = path.to_path_buf();
-    if let Some(base) = adapter::base(header).filter(|base| *base != Base::Sd1) {
-        let base = base.name();
-        return Err(InspectError::OtherArchitecture { path, base });
-    }
-    let find = |test: &dyn Fn(&str) -> bool| header.tensors.keys().find(|key| test(key));
-    if find(&|key| WHOLE_MODEL.iter().any(|prefix| key.starts_with(prefix))).is_some() {
-        return Err(InspectError::SingleFileCheckpoint { path });
-    }
-    let first_key = find(&|_| true).map_or("(none)", String::as_str);
-    let first_key = bounded(first_key, limits::NAME_LEN_MAX);
-    match adapter::recognise(header) {
-        Some(kind @ AdapterKind::Unsupported(_)) => {
-            let kind = kind.label();
-            Err(InspectError::OtherAdapter { path, kind })
-        }
-        Some(_) => Ok(()),
-        None => Err(InspectError::NotALora { path, first_key }),
-    }
-}
-
-/// Returns the stated trigger phrase, or else the most frequent tags of the training set.
-fn triggers(header: &TensorHeader) -> Vec<String> {
-    if let Some(phrase) = header.metadata.get("modelspec.trigger_phrase") {
-        let words = phrase
-            .split(',')
-            .map(str::trim)
-            .filter(|word| !word.is_empty());
-        return words
-            .take(TRIGGERS_MAX)
-            .map(|w| bounded(w, limits::NAME_LEN_MAX))
-            .collect();
-    }
-    let Some(Ok(Value::Object(folders))) = header
-        .metadata
-        .get("ss_tag_frequency")
-        .map(|json| serde_json::from_str(json))
-    else {
-        return Vec::new();
-    };
-    let mut counts: BTreeMap<String, u64> = BTreeMap::new();
-    for tags in folders.values().filter_map(Value::as_object) {
-        for (tag, count) in tags {
-            let total = counts
-                .entry(bounded(tag.trim(), limits::NAME_LEN_MAX))
-                .or_default();
-            *total = total.saturating_add(count.as_u64().unwrap_or(0));
-        }
-    }
-    let mut by_count: Vec<_> = counts.into_iter().collect();
-    by_count.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-    by_count
-        .into_iter()
-        .map(|(tag, _)| tag)
-        .take(TRIGGERS_MAX)
-        .collect()
-}
-
-/// Returns the element type of most tensors.
-fn dtype(header: &TensorHeader) -> &'static str {
-    let mut counts = BTreeMap::new();
-    for entry in header.tensors.values() {
-        *counts.entry(entry.dtype).or_insert(0_usize) += 1;
-    }
-    counts
-        .into_iter()
-        .max_by_key(|(_, count)| *count)
-        .map_or("none", |(dtype, _)| dtype.label())
-}
-
-/// Returns at most `max` bytes of a text, cut between characters, without control characters.
-fn bounded(text: &str, max: usize) -> String {
-    let mut out = String::new();
-    for c in text.chars().filter(|c| !c.is_control()) {
-        if out.len() + c.len_utf8() > max {
-            break;
-        }
-        out.push(c);
-    }
-    out
+    file::inspect(path)
 }

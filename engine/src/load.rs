@@ -19,6 +19,32 @@ pub enum LoadError {
         /// The name inside the folder.
         name: &'static str,
     },
+    /// Weights were split over several files and not all of them are there.
+    #[error("the {part} is split over {expected} files and {got} are there: get the others too")]
+    MissingShards {
+        /// The part of the model.
+        part: &'static str,
+        /// How many files their names speak of.
+        expected: usize,
+        /// How many there are.
+        got: usize,
+    },
+    /// The files hold parts of a model, but not enough of them.
+    #[error(
+        "there is no {part} in it, {found}: a checkpoint needs unet, vae and text encoder (a lone vae can be used instead of a checkpoint's own)"
+    )]
+    MissingPart {
+        /// What is missing.
+        part: &'static str,
+        /// What is there, in words.
+        found: String,
+    },
+    /// A model of an architecture that is not run.
+    #[error("this is {name}; this version runs Stable Diffusion 1, 2 and XL")]
+    Foreign {
+        /// The architecture's name.
+        name: &'static str,
+    },
     /// A file cannot be read.
     #[error("cannot read {path}")]
     Io {
@@ -57,12 +83,26 @@ pub enum LoadError {
     #[error(transparent)]
     TensorFile(#[from] TensorFileError),
     /// A weight the configuration asks for is not in the files.
-    #[error("the {part} has no tensor {tensor}; its config.json belongs to another model")]
+    #[error(
+        "the {part} has no tensor {tensor}, which its architecture needs: the file was cut down, or its config.json belongs to another model"
+    )]
     MissingTensor {
         /// The part of the model.
         part: &'static str,
         /// The tensor's name.
         tensor: String,
+    },
+    /// The files have layers that the configuration does not speak of.
+    #[error(
+        "the {part} has layers its architecture has no place for, {tensor} and {more} more tensors: it is another model than it seems"
+    )]
+    UnknownTensors {
+        /// The part of the model.
+        part: &'static str,
+        /// The first such tensor.
+        tensor: String,
+        /// How many more there are.
+        more: usize,
     },
     /// A weight has another shape than the configuration says.
     #[error("tensor {tensor} of the {part} is {got:?}, the configuration wants {expected:?}")]

@@ -1,15 +1,15 @@
 //! Every name a layer goes by: the canonical path in, the other tools' names out.
 //!
 //! The module table ([`crate::modules::record`]) has diffusers' and transformers' paths. From such a
-//! path and a few counts this file derives the names of CompVis' and SGM's checkpoints, OpenCLIP's,
-//! and those of kohya's, PEFT's and `ComfyUI`'s adapters. Only this direction exists: a name from a
-//! file is looked up among the derived ones and never taken apart.
+//! path and a few counts this file derives the names of CompVis' and SGM's checkpoints and OpenCLIP's;
+//! [`crate::adapter`] puts the prefixes of kohya's, PEFT's and `ComfyUI`'s adapters before them. Only
+//! this direction exists: a name from a file is looked up among the derived ones and never taken apart.
 
-#![expect(dead_code, reason = "loading by these names follows")]
-
-use std::collections::BTreeMap;
+mod notation;
 
 use crate::modules::Module;
+
+pub(crate) use notation::{Naming, Notation, averaged};
 
 /// A network of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,6 +46,11 @@ pub(crate) struct UnetGrid {
 }
 
 impl UnetGrid {
+    /// `up_attends` has the lowest resolution first.
+    pub(crate) fn new(layers: usize, up_attends: Vec<bool>) -> Self {
+        Self { layers, up_attends }
+    }
+
     /// Reads the counts off a module list.
     pub(crate) fn of(modules: &[Module]) -> Self {
         let mut grid = Self::default();
@@ -257,78 +262,6 @@ fn open_clip_layer(rest: &[&str]) -> Option<(String, View)> {
         }
         _ => None,
     }
-}
-
-/// Finds an adapter's module by any of the names the tools of the field give it.
-#[derive(Debug, Default)]
-pub(crate) struct AdapterNames {
-    by_name: BTreeMap<String, (Part, Module)>,
-}
-
-impl AdapterNames {
-    /// Adds a part's modules that adapters change, under kohya's, diffusers', PEFT's and `ComfyUI`'s names.
-    pub(crate) fn add(&mut self, part: Part, modules: Vec<Module>) {
-        let grid = UnetGrid::of(&modules);
-        for module in modules.into_iter().filter(Module::adaptable) {
-            for name in adapter_names(part, &module.path, &grid) {
-                self.by_name.insert(name, (part, module.clone()));
-            }
-        }
-    }
-
-    /// Returns the module of a name without its `.lora_down.weight`-like ending.
-    pub(crate) fn find(&self, name: &str) -> Option<&(Part, Module)> {
-        self.by_name.get(name)
-    }
-}
-
-/// Returns the names adapters give a module; `grid` matters for a UNet only.
-pub(crate) fn adapter_names(part: Part, path: &str, grid: &UnetGrid) -> Vec<String> {
-    let flat = path.replace('.', "_");
-    // What transformers calls the model inside `CLIPTextModelWithProjection`.
-    let inner = if path == "text_projection" {
-        ""
-    } else {
-        "text_model."
-    };
-    let inner_flat = inner.replace('.', "_");
-    match part {
-        Part::Unet => unet_adapter_names(path, &flat, grid),
-        Part::Vae => vec![format!("lora_vae_{flat}"), format!("vae.{path}")],
-        Part::Text => vec![
-            format!("lora_te_{inner_flat}{flat}"),
-            format!("lora_te1_{inner_flat}{flat}"),
-            format!("text_encoder.{inner}{path}"),
-            format!("text_encoder.{path}"),
-            format!("base_model.model.{inner}{path}"),
-            format!("{inner}{path}"),
-            format!("text_encoders.clip_l.transformer.{inner}{path}"),
-        ],
-        Part::Text2 => vec![
-            format!("lora_te2_{inner_flat}{flat}"),
-            format!("text_encoder_2.{inner}{path}"),
-            format!("text_encoder_2.{path}"),
-            format!("text_encoders.clip_g.transformer.{inner}{path}"),
-        ],
-    }
-}
-
-fn unet_adapter_names(path: &str, flat: &str, grid: &UnetGrid) -> Vec<String> {
-    let mut names = vec![
-        format!("lora_unet_{flat}"),
-        format!("lycoris_{flat}"),
-        format!("unet.{path}"),
-        format!("base_model.model.{path}"),
-        path.to_owned(),
-    ];
-    if let Some(compvis) = grid.compvis(path) {
-        names.extend([
-            format!("lora_unet_{}", compvis.replace('.', "_")),
-            format!("diffusion_model.{compvis}"),
-            format!("model.diffusion_model.{compvis}"),
-        ]);
-    }
-    names
 }
 
 #[cfg(test)]

@@ -7,8 +7,8 @@
 use std::collections::BTreeMap;
 
 use super::Base;
-use super::sgm::SgmNames;
 use crate::modules::{Module, Part};
+use crate::names::UnetGrid;
 
 /// Prefixes with the part they mean; the first that fits decides. Without a part, the path decides.
 const PREFIXES: [(&str, Option<Part>); 17] = [
@@ -64,7 +64,7 @@ impl AdapterNames {
 
     /// Adds a part's modules.
     pub(crate) fn add(&mut self, part: Part, modules: Vec<Module>) {
-        let sgm = (part == Part::Unet).then(|| SgmNames::of(&modules));
+        let sgm = (part == Part::Unet).then(|| UnetGrid::of(&modules));
         for module in modules {
             let path = module.path.clone();
             let mut spell = |spelling, name: String| {
@@ -75,7 +75,7 @@ impl AdapterNames {
                 }
             };
             spell(Spelling::Diffusers, path.clone());
-            if let Some(name) = sgm.as_ref().and_then(|sgm| sgm.name(&path)) {
+            if let Some(name) = sgm.as_ref().and_then(|sgm| sgm.compvis(&path)) {
                 spell(Spelling::Sgm, name);
             }
             self.modules.insert((part, path), module);

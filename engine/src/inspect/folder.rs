@@ -6,56 +6,73 @@ use std::path::Path;
 
 use hearth_protocol::card::CardKind;
 use hearth_protocol::engine::AssetFile;
-use hearth_protocol::job::Family;
 use hearth_protocol::limits;
 
-use super::{InspectError, ModelFacts, ModelFile, bounded, dtype, magic};
+use super::stated::facts;
+use super::{InspectError, ModelFacts, ModelFile, file, magic};
 use crate::checkpoint;
-use crate::folder::{Folder, TEXT_ENCODER, UNET, VAE};
+use crate::folder::{self, Folder};
 use crate::load::LoadError;
-use crate::tensor_file::TensorFile;
+use crate::model_files::{Choice, ModelFiles};
+use crate::names::Part;
+use crate::weights::PartFiles;
 
 /// Files of a folder besides weights: what each of them is called.
-const SMALL_FILES: [&str; 11] = [
+const SMALL_FILES: [&str; 19] = [
     "model_index.json",
     "scheduler/scheduler_config.json",
     "text_encoder/config.json",
+    "text_encoder/model.safetensors.index.json",
+    "text_encoder_2/config.json",
+    "text_encoder_2/model.safetensors.index.json",
     "tokenizer/merges.txt",
     "tokenizer/special_tokens_map.json",
     "tokenizer/tokenizer.json",
     "tokenizer/tokenizer_config.json",
     "tokenizer/vocab.json",
+    "tokenizer_2/merges.txt",
+    "tokenizer_2/special_tokens_map.json",
+    "tokenizer_2/tokenizer.json",
+    "tokenizer_2/tokenizer_config.json",
+    "tokenizer_2/vocab.json",
     "unet/config.json",
     "unet/diffusion_pytorch_model.safetensors.index.json",
     "vae/config.json",
 ];
 
+/// Folders a checkpoint's files lie in, and its root.
+const PLACES: [&str; 8] = [
+    "",
+    "scheduler",
+    "text_encoder",
+    "text_encoder_2",
+    "tokenizer",
+    "tokenizer_2",
+    "unet",
+    "vae",
+];
+
 pub(super) fn inspect(path: &Path) -> Result<ModelFacts, InspectError> {
-    let refuse = |source| InspectError::Folder {
+    if let Some(vae) = file::inspect_vae_folder(path) {
+        return vae;
+    }
+    let refuse = |source| InspectError::Checkpoint {
         path: path.to_path_buf(),
         source,
     };
     let all = list(path)?;
     let assets = assets(&all);
-    let folder = Folder(&assets);
+    let model = match open(&assets) {
+        Ok(model) => model,
+        Err(missing) => return Err(pickle_instead(path).unwrap_or_else(|| refuse(missing))),
+    };
+    checkpoint::check(&model).map_err(refuse)?;
     let mut files = Vec::new();
-    let mut main_dtype = "none";
-    for part in [&UNET, &TEXT_ENCODER, &VAE] {
-        let weights = match folder.weights(part) {
-            Ok(weights) => weights,
-            Err(missing) => {
-                return Err(pickle_instead(path, part.name).unwrap_or_else(|| refuse(missing)));
-            }
-        };
-        for weights in weights {
-            let header = TensorFile::open(weights)?;
-            if part.name == UNET.name {
-                main_dtype = dtype(header.header());
-            }
-            files.extend(all.iter().find(|file| file.path == weights).cloned());
+    for part in [Part::Unet, Part::Text, Part::Text2, Part::Vae] {
+        for weights in model.part(part).map_or(&[][..], PartFiles::files) {
+            files.extend(all.iter().find(|file| file.path == weights.path()).cloned());
         }
     }
-    checkpoint::check(folder).map_err(refuse)?;
     files.extend(
         all.iter()
             .filter(|file| SMALL_FILES.contains(&file.name.as_str()))
@@ -67,34 +84,32 @@ pub(super) fn inspect(path: &Path) -> Result<ModelFacts, InspectError> {
             files.len(),
             limits::CARD_FILES_MAX
         );
-        return Err(refuse(LoadError::Unsupported {
-            part: "folder",
-            what,
-        }));
+        let part = "folder";
+        return Err(refuse(LoadError::Unsupported { part, what }));
     }
-    let name = path
-        .canonicalize()
-        .ok()
-        .and_then(|p| Some(p.file_name()?.to_string_lossy().into_owned()));
-    Ok(ModelFacts {
-        kind: CardKind::Checkpoint,
-        family: Family::Sd15,
-        title: bounded(
-            &name.unwrap_or_else(|| "checkpoint".to_owned()),
-            limits::NAME_LEN_MAX,
-        ),
-        triggers: Vec::new(),
-        description: String::new(),
-        licence: String::new(),
+    let unet = model.part(Part::Unet).and_then(|unet| unet.files().first());
+    let unet = unet.expect("an opened model has a UNet in at least one file");
+    let root = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+    let facts = ModelFacts {
         files,
-        dtype: main_dtype,
-    })
+        ..facts(&root, unet.header(), CardKind::Checkpoint, model.family)
+    };
+    file::with_network(facts, &model, &root, unet.header()).map_err(refuse)
+}
+
+/// Opens what must be a folder, so that a lone weights file in it is not taken for the whole.
+fn open(assets: &[AssetFile]) -> Result<ModelFiles, LoadError> {
+    if Folder::new(assets).has_parts() {
+        return ModelFiles::open(assets, &Choice::default());
+    }
+    let name = folder::config(Part::Unet);
+    Err(LoadError::MissingFile { name })
 }
 
 /// Lists the files one level deep, which is all a diffusers folder has.
 fn list(root: &Path) -> Result<Vec<ModelFile>, InspectError> {
     let mut files = Vec::new();
-    for part in ["", "scheduler", "text_encoder", "tokenizer", "unet", "vae"] {
+    for part in PLACES {
         let dir = root.join(part);
         let entries = match fs::read_dir(&dir) {
             Ok(entries) => entries,
@@ -134,16 +149,16 @@ fn assets(files: &[ModelFile]) -> Vec<AssetFile> {
 }
 
 /// Says that a part is there, but as a pickle.
-fn pickle_instead(root: &Path, part: &str) -> Option<InspectError> {
+fn pickle_instead(root: &Path) -> Option<InspectError> {
     let names = [
         "diffusion_pytorch_model.bin",
         "pytorch_model.bin",
         "model.ckpt",
     ];
-    let path = names
+    let places = PLACES
         .iter()
-        .map(|name| root.join(part).join(name))
-        .find(|path| path.is_file())?;
+        .flat_map(|part| names.map(|name| root.join(part).join(name)));
+    let path = places.into_iter().find(|path| path.is_file())?;
     let pickle = magic::foreign(&path).ok()? == Some(magic::Foreign::Pickle);
     pickle.then_some(InspectError::Pickle { path })
 }

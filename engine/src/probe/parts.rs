@@ -1,18 +1,18 @@
-//! The networks of a diffusers folder one by one, whatever the family: text, noise, pixels.
-
+//! The networks of a checkpoint one by one, whatever the family: text, noise, pixels.
 
 use hearth_protocol::engine::AssetFile;
 
 use super::Values;
 use crate::RunError;
 use crate::clip::{ClipConfig, ClipText, Layer, Piece};
-use crate::folder::{Folder, Part, TEXT_ENCODER, TEXT_ENCODER_2, UNET, VAE};
+use crate::folder::config;
 use crate::layers::Pass;
 use crate::load::LoadError;
-use crate::modules::Scope;
+use crate::model_files::{Choice, ModelFiles};
+use crate::modules::{Part, Scope};
 use crate::unet::{Conditioning, Residuals, Unet, UnetConfig};
 use crate::vae::{Tiles, Vae, VaeConfig};
-use crate::weights::Weights;
+use crate::weights::Placement;
 
 /// The networks of a model.
 #[derive(Debug)]
@@ -65,25 +65,24 @@ impl Listened {
     }
 }
 
-fn weights(folder: Folder<'_>, part: &'static Part) -> Result<Weights, LoadError> {
-    Weights::open(part.name, &folder.weights(part)?)
-}
-
 impl Parts {
-    /// Loads all networks of a folder.
+    /// Loads all networks of a checkpoint, in a folder or in one file.
     pub fn load(files: &[AssetFile]) -> Result<Self, LoadError> {
-        let folder = Folder(files);
+        let model = ModelFiles::open(files, &Choice::default())?;
+        model.check()?;
+        let folder = model.folder();
+        let weights = |part| model.weights(part, &Placement::default());
         let mut texts = Vec::new();
-        for part in [&TEXT_ENCODER, &TEXT_ENCODER_2] {
-            if let Some(config) = folder.config::<ClipConfig>(part.config)? {
-                let mut weights = weights(folder, part)?;
-                texts.push(ClipText::new(&config, Scope::root(&mut weights))?);
+        for part in [Part::Text, Part::Text2] {
+            if model.part(part).is_some() {
+                let clip: ClipConfig = folder.required(config(part))?;
+                texts.push(ClipText::new(&clip, Scope::root(&mut weights(part)?))?);
             }
         }
-        let config: UnetConfig = folder.required(UNET.config)?;
-        let unet = Unet::new(&config, Scope::root(&mut weights(folder, &UNET)?))?;
-        let config: VaeConfig = folder.required(VAE.config)?;
-        let vae = Vae::new(&config, Scope::root(&mut weights(folder, &VAE)?))?;
+        let unet: UnetConfig = folder.required(config(Part::Unet))?;
+        let unet = Unet::new(&unet, Scope::root(&mut weights(Part::Unet)?))?;
+        let vae: VaeConfig = folder.required(config(Part::Vae))?;
+        let vae = Vae::new(&vae, Scope::root(&mut weights(Part::Vae)?))?;
         Ok(Self { texts, unet, vae })
     }
 

@@ -140,6 +140,27 @@ pub enum Dtype {
 }
 
 impl Dtype {
+    /// Returns the name the format has for it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Bool => "BOOL",
+            Self::U8 => "U8",
+            Self::I8 => "I8",
+            Self::F8E4m3 => "F8_E4M3",
+            Self::F8E5m2 => "F8_E5M2",
+            Self::I16 => "I16",
+            Self::U16 => "U16",
+            Self::F16 => "F16",
+            Self::Bf16 => "BF16",
+            Self::I32 => "I32",
+            Self::U32 => "U32",
+            Self::F32 => "F32",
+            Self::F64 => "F64",
+            Self::I64 => "I64",
+            Self::U64 => "U64",
+        }
+    }
+
     fn parse(name: &str) -> Option<Self> {
         Some(match name {
             "BOOL" => Self::Bool,
@@ -161,7 +182,8 @@ impl Dtype {
         })
     }
 
-    fn bytes(self) -> u64 {
+    /// Returns how many bytes an element takes.
+    pub(crate) fn width(self) -> usize {
         match self {
             Self::Bool | Self::U8 | Self::I8 | Self::F8E4m3 | Self::F8E5m2 => 1,
             Self::I16 | Self::U16 | Self::F16 | Self::Bf16 => 2,
@@ -211,7 +233,7 @@ impl TensorEntry {
 }
 
 /// A header that describes its file exactly.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct TensorHeader {
     /// The `__metadata__` map.
     pub(crate) metadata: BTreeMap<String, String>,
@@ -324,7 +346,7 @@ impl RawTensor {
         let bytes = self
             .shape
             .iter()
-            .try_fold(dtype.bytes(), |n, d| n.checked_mul(*d));
+            .try_fold(dtype.width() as u64, |n, d| n.checked_mul(*d));
         let shape: Option<Vec<usize>> = self
             .shape
             .iter()

@@ -146,38 +146,33 @@ fn other_things_are_called_by_their_name() {
             format!(r#"{{"{name}":{{"dtype":"F32","shape":{shape},"data_offsets":[0,{bytes}]}}}}"#);
         inspect(&raw(dir.path(), "x.safetensors", &header, bytes)).unwrap_err()
     };
-    let sdxl = tensor("lora_te2_text_model_x.lora_up.weight", "[1]", 4);
-    assert!(matches!(
-        sdxl,
-        InspectError::OtherArchitecture {
-            base: "Stable Diffusion XL",
-            ..
-        }
-    ));
-    let wide = tensor(
-        "lora_unet_down_blocks_1_attn2_to_k.lora_down.weight",
-        "[1,2048]",
-        8192,
+    let flux = tensor(
+        "lora_unet_double_blocks_0_img_attn_qkv.lora_up.weight",
+        "[1]",
+        4,
     );
     assert!(matches!(
-        wide,
+        flux,
+        InspectError::OtherArchitecture { base: "Flux", .. }
+    ));
+    let control = tensor("control_model.time_embed.0.weight", "[1]", 4);
+    assert!(matches!(
+        control,
         InspectError::OtherArchitecture {
-            base: "Stable Diffusion XL",
+            base: "a ControlNet",
             ..
         }
     ));
-    let single = tensor("model.diffusion_model.out.0.weight", "[1]", 4);
-    assert!(matches!(single, InspectError::SingleFileCheckpoint { .. }));
     let glora = tensor("lora_unet_down_blocks_x.a1.weight", "[1]", 4);
     assert!(matches!(glora, InspectError::OtherAdapter { .. }));
     let nothing = tensor("weight", "[1]", 4);
-    assert!(matches!(nothing, InspectError::NotALora { .. }));
+    assert!(matches!(nothing, InspectError::Unknown { .. }));
 }
 
 #[test]
 fn folder_that_cannot_run_says_why() {
     let cause = |models: &Models| match inspect(&models.path("model")).unwrap_err() {
-        InspectError::Folder { source, .. } => source,
+        InspectError::Checkpoint { source, .. } => source,
         other => panic!("{other:?}"),
     };
     let models = Models::new(Layout::Classic);
@@ -194,7 +189,7 @@ fn folder_that_cannot_run_says_why() {
     let text = fs::read_to_string(&config).unwrap();
     fs::write(
         &config,
-        text.replacen('{', r#"{"addition_embed_type":"text_time","#, 1),
+        text.replacen('{', r#"{"class_embed_type":"projection","#, 1),
     )
     .unwrap();
     let error = cause(&models);
