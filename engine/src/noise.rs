@@ -13,11 +13,6 @@ mod torch_cpu;
 use hearth_protocol::job::{Compat, Rng};
 use thiserror::Error;
 
-#[cfg_attr(
-    not(test),
-    expect(unused_imports, reason = "walks between seeds use it")
-)]
-pub(crate) use blend::slerp;
 use brownian::Brownian;
 use philox::Philox;
 use torch_cpu::TorchCpu;
@@ -48,6 +43,39 @@ impl Generator {
             Self::Nv(generator) => generator.normal(count),
         }
     }
+
+    /// Appends its kind and its state.
+    fn save(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::TorchCpu(generator) => {
+                out.push(0);
+                generator.save(out);
+            }
+            Self::Nv(generator) => {
+                out.push(1);
+                generator.save(out);
+            }
+        }
+    }
+
+    /// Takes a state of its kind from the front of some bytes and returns the rest.
+    fn restore<'a>(&mut self, state: &'a [u8]) -> Result<&'a [u8], StateError> {
+        let (kind, state) = state.split_first().ok_or(StateError)?;
+        let split = |len| state.split_at_checked(len).ok_or(StateError);
+        match (*kind, self) {
+            (0, Self::TorchCpu(generator)) => {
+                let (own, rest) = split(TorchCpu::STATE_LEN)?;
+                **generator = TorchCpu::load(own).ok_or(StateError)?;
+                Ok(rest)
+            }
+            (1, Self::Nv(generator)) => {
+                let (own, rest) = split(Philox::STATE_LEN)?;
+                *generator = Philox::load(own).ok_or(StateError)?;
+                Ok(rest)
+            }
+            (_, _) => Err(StateError),
+        }
+    }
 }
 
 /// A second seed mixed into the first noise (A1111's "variation seed").
@@ -56,6 +84,14 @@ pub(crate) struct Variation {
     pub(crate) seed: u64,
     /// How much of it, in 0..=1.
     pub(crate) strength: f64,
+}
+
+/// Another seed on a walk, whose noise is gone towards in every draw.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Walk {
+    pub(crate) seed: u64,
+    /// How far: 0 is here, 1 is there.
+    pub(crate) amount: f64,
 }
 
 /// What decides a picture's noise.
@@ -72,6 +108,7 @@ pub(crate) struct Recipe {
     /// Channels, height and width of the latents.
     pub(crate) shape: [usize; 3],
     pub(crate) variation: Option<Variation>,
+    pub(crate) walk: Option<Walk>,
     /// Added to the seed once the first noise is drawn (A1111's "eta noise seed delta").
     pub(crate) seed_delta: u64,
 }
@@ -87,6 +124,7 @@ impl Recipe {
             batch: 1,
             shape,
             variation: None,
+            walk: None,
             seed_delta: 0,
         }
     }
@@ -139,6 +177,8 @@ pub(crate) struct Noise {
     generator: Generator,
     /// Replaces it for samplers that follow a Brownian path.
     path: Option<Brownian>,
+    /// The noise a walk goes towards.
+    there: Option<Box<Self>>,
 }
 
 impl Noise {
@@ -167,40 +207,55 @@ impl Noise {
         if let Some(seed) = reseeded {
             generator = Generator::new(recipe.rng, seed);
         }
-        let noise = Self {
+        let mut noise = Self {
             recipe,
             generator,
             path: None,
+            there: None,
         };
+        if let Some(Walk { seed, amount }) = recipe.walk {
+            let (there, other) = Self::begin(Recipe {
+                seed,
+                variation: None,
+                walk: None,
+                ..recipe
+            });
+            first = blend::slerp(&first, &other, amount);
+            noise.there = Some(Box::new(there));
+        }
         (noise, first)
     }
 
     /// Draws from a Brownian path over these levels from now on, as torchsde's `BrownianTree` does.
     pub(crate) fn follow_path(&mut self, span: (f64, f64)) {
         self.path = Some(Brownian::new(self.recipe, span));
+        if let Some(there) = &mut self.there {
+            there.follow_path(span);
+        }
     }
 
     /// Draws the noise of one step between two levels.
     pub(crate) fn between(&mut self, from: f64, to: f64) -> Vec<f32> {
-        match &mut self.path {
+        let noise = match &mut self.path {
             Some(path) => path.between(from, to),
             None => self.recipe.draw(&mut self.generator),
+        };
+        match (&mut self.there, self.recipe.walk) {
+            (Some(there), Some(walk)) => {
+                blend::slerp(&noise, &there.between(from, to), walk.amount)
+            }
+            (_, _) => noise,
         }
     }
 
-    /// What to save with a step: one byte for the kind of generator, then its state. A Brownian path has
-    /// none of its own.
+    /// What to save with a step: one byte for the kind of generator, then its state, then the same of what
+    /// a walk goes towards. A Brownian path has none of its own.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for run to save and resume by"))]
     pub(crate) fn state(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(1 + TorchCpu::STATE_LEN);
-        match &self.generator {
-            Generator::TorchCpu(generator) => {
-                bytes.push(0);
-                generator.save(&mut bytes);
-            }
-            Generator::Nv(generator) => {
-                bytes.push(1);
-                generator.save(&mut bytes);
-            }
+        self.generator.save(&mut bytes);
+        if let Some(there) = &self.there {
+            there.generator.save(&mut bytes);
         }
         bytes
     }
@@ -209,18 +264,17 @@ impl Noise {
     ///
     /// # Errors
     /// [`StateError`] if the state is damaged or another generator's.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for run to save and resume by"))]
     pub(crate) fn restore(&mut self, state: &[u8]) -> Result<(), StateError> {
-        let (kind, state) = state.split_first().ok_or(StateError)?;
-        match (*kind, &mut self.generator) {
-            (0, Generator::TorchCpu(generator)) => {
-                **generator = TorchCpu::load(state).ok_or(StateError)?;
-            }
-            (1, Generator::Nv(generator)) => {
-                *generator = Philox::load(state).ok_or(StateError)?;
-            }
-            (_, _) => return Err(StateError),
+        let mut rest = self.generator.restore(state)?;
+        if let Some(there) = &mut self.there {
+            rest = there.generator.restore(rest)?;
         }
-        Ok(())
+        if rest.is_empty() {
+            Ok(())
+        } else {
+            Err(StateError)
+        }
     }
 }
 
@@ -321,5 +375,51 @@ mod tests {
             assert_eq!(again.restore(&state[..9]), Err(StateError));
             assert_eq!(again.restore(&[]), Err(StateError));
         }
+    }
+
+    #[test]
+    fn e38_a_walk_begins_at_one_seed_and_ends_at_the_other() {
+        let at = |seed, walk| {
+            let recipe = Recipe {
+                seed,
+                walk,
+                ..recipe(Compat::A1111, Rng::TorchCpu)
+            };
+            let (mut noise, first) = Noise::begin(recipe);
+            let state = noise.state();
+            let next = noise.between(1.0, 0.5);
+            noise.restore(&state).unwrap();
+            assert_eq!(noise.between(1.0, 0.5), next);
+            assert_eq!(noise.restore(&state[..state.len() - 1]), Err(StateError));
+            noise.follow_path((0.1, 10.0));
+            (first, next, noise.between(5.0, 2.0))
+        };
+        let way = |amount| at(42, Some(Walk { seed: 7, amount }));
+        assert_eq!(way(0.0), at(42, None));
+        assert_eq!(way(1.0), at(7, None));
+        assert_ne!(way(0.5), way(0.6));
+    }
+
+    #[test]
+    fn e38_a_variation_of_full_strength_is_the_other_noise() {
+        let varied = |strength| {
+            let variation = Some(Variation { seed: 7, strength });
+            let recipe = Recipe {
+                variation,
+                ..recipe(Compat::A1111, Rng::TorchCpu)
+            };
+            Noise::begin(recipe).1
+        };
+        let (here, there) = (
+            TorchCpu::new(42).normal(COUNT),
+            TorchCpu::new(7).normal(COUNT),
+        );
+        assert_eq!(varied(0.0), here);
+        let off = |a: &[f32], b: &[f32]| {
+            let pairs = a.iter().zip(b);
+            pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+        };
+        assert!(off(&varied(1.0), &there) < 1e-5);
+        assert!(off(&varied(0.5), &here) > 0.1);
     }
 }

@@ -13,7 +13,7 @@ use thiserror::Error;
 use crate::checkpoint::Checkpoint;
 use crate::layers::Pass;
 use crate::load::LoadError;
-use crate::noise::{Noise, Recipe, Variation};
+use crate::noise::{Noise, Recipe, Variation, Walk};
 use crate::prompt::{PromptError, Script, Stage};
 use crate::sampler::{Level, Step, Stepper, Tuning};
 use crate::schedule::{Aligned, PlanRequest};
@@ -264,8 +264,13 @@ impl Job<'_> {
             seed: variation.seed,
             strength: variation.strength.value(),
         });
+        let walk = spec.blend.as_ref().map(|blend| Walk {
+            seed: blend.seed,
+            amount: blend.amount.value(),
+        });
         let recipe = Recipe {
             variation,
+            walk,
             seed_delta: u64::from(spec.eta_seed_delta),
             ..Recipe::new(
                 spec.rng,

@@ -23,6 +23,7 @@ pub(crate) enum Aligned {
     /// Stable Diffusion 1 and 2.
     Sd1,
     /// SDXL.
+    #[cfg_attr(not(test), expect(dead_code, reason = "SDXL checkpoints load next"))]
     Sdxl,
 }
 
@@ -328,3 +329,6 @@ fn skipped(request: &PlanRequest, laid_out: usize, strength: f64) -> usize {
 fn whole(x: f64) -> usize {
     x as usize
 }
+
+#[cfg(test)]
+mod tests;

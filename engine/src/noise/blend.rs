@@ -4,7 +4,7 @@
 const PARALLEL: f64 = 0.9995;
 
 /// Walks from one noise to another, `part` of the way: the whole tensors as two vectors.
-pub(crate) fn slerp(from: &[f32], to: &[f32], part: f64) -> Vec<f32> {
+pub(super) fn slerp(from: &[f32], to: &[f32], part: f64) -> Vec<f32> {
     let cosine = cosine(from.iter().zip(to));
     let weights = if cosine.abs() > PARALLEL {
         (1.0 - part, part)

@@ -5,6 +5,7 @@
 //! millionth. So steps may ask in any order, and nothing needs saving.
 
 use hearth_protocol::job::{Compat, Rng};
+use rayon::iter::{IntoParallelIterator, ParallelExtend, ParallelIterator};
 
 use super::seed_sequence::first_word;
 use super::{Generator, Recipe};
@@ -16,8 +17,8 @@ pub(crate) struct Brownian {
     root: Node,
     /// The increment over the whole span.
     whole: Vec<f32>,
-    /// Draws of the last query, by depth and place: the next one shares half of them.
-    recent: Vec<(Node, Vec<f32>)>,
+    /// Draws of the last question, by the interval they halve: the next one shares half of them.
+    draws: Vec<(Node, Vec<f32>)>,
 }
 
 /// An interval of the tree.
@@ -51,6 +52,39 @@ impl Node {
             ..*self
         }
     }
+
+    /// Whether a question covers part of the node only. One of a millionth cannot be halved.
+    fn is_halved(&self, (start, end): (f64, f64)) -> bool {
+        let middle = self.middle();
+        (start > self.start || end < self.end) && middle > self.start && middle < self.end
+    }
+
+    /// Collects the nodes that a question halves.
+    fn halved(self, (start, end): (f64, f64), nodes: &mut Vec<Self>) {
+        if !self.is_halved((start, end)) {
+            return;
+        }
+        nodes.push(self);
+        let middle = self.middle();
+        if start < middle {
+            self.left().halved((start, end.min(middle)), nodes);
+        }
+        if end > middle {
+            self.right().halved((start.max(middle), end), nodes);
+        }
+    }
+
+    /// The increment over the left half: its share of the whole's, and noise (a Brownian bridge).
+    fn left_increment(&self, whole: &[f32], noise: &[f32]) -> Vec<f32> {
+        let (left, right) = (self.middle() - self.start, self.end - self.middle());
+        let share = 1.0 / (self.end - self.start);
+        let spread = narrow((left * right * share).sqrt());
+        let (left, share) = (narrow(left), narrow(share));
+        let pairs = whole.iter().zip(noise);
+        pairs
+            .map(|(whole, noise)| left * whole * share + spread * noise)
+            .collect()
+    }
 }
 
 impl Brownian {
@@ -70,7 +104,7 @@ impl Brownian {
             recipe,
             root,
             whole,
-            recent: Vec::new(),
+            draws: Vec::new(),
         }
     }
 
@@ -80,68 +114,54 @@ impl Brownian {
         let (low, high) = (from.min(to), from.max(to));
         let inside = |t: f64| round(t.clamp(self.root.start, self.root.end));
         let query = (inside(low), inside(high));
-        let mut used = Vec::new();
-        let mut increment = if query.0 < query.1 {
-            self.increment(self.root, self.whole.clone(), query, &mut used)
-        } else {
-            vec![0.0; self.whole.len()]
-        };
-        self.recent = used;
+        if query.0 >= query.1 {
+            return vec![0.0; self.whole.len()];
+        }
+        self.prepare(query);
+        let mut increment = self.increment(self.root, self.whole.clone(), query);
         // The path rises with the level; a sampler goes down it.
         let length = narrow(high - low).sqrt() * if from < to { 1.0 } else { -1.0 };
-        if length != 0.0 {
-            increment.iter_mut().for_each(|value| *value /= length);
-        }
+        increment.iter_mut().for_each(|value| *value /= length);
         increment
     }
 
+    /// Draws what a question needs and the last one did not, on all cores: a draw depends on its place
+    /// in the tree alone.
+    fn prepare(&mut self, query: (f64, f64)) {
+        let mut nodes = Vec::new();
+        self.root.halved(query, &mut nodes);
+        let mut known = std::mem::take(&mut self.draws);
+        let (kept, missing): (Vec<Node>, Vec<Node>) = nodes
+            .into_iter()
+            .partition(|node| known.iter().any(|(other, _)| other == node));
+        known.retain(|(node, _)| kept.contains(node));
+        let recipe = &self.recipe;
+        known.par_extend(missing.into_par_iter().map(|node| {
+            let seed = first_word(recipe.own_seed(), &[node.place, node.depth]);
+            (node, draw(recipe, seed))
+        }));
+        self.draws = known;
+    }
+
     /// The increment over part of a node, whose own is `whole`.
-    fn increment(
-        &self,
-        node: Node,
-        whole: Vec<f32>,
-        (start, end): (f64, f64),
-        used: &mut Vec<(Node, Vec<f32>)>,
-    ) -> Vec<f32> {
-        let middle = node.middle();
-        if (start <= node.start && end >= node.end) || middle <= node.start || middle >= node.end {
+    fn increment(&self, node: Node, whole: Vec<f32>, (start, end): (f64, f64)) -> Vec<f32> {
+        let drawn = self.draws.iter().find(|(known, _)| *known == node);
+        let Some((_, noise)) = drawn.filter(|_| node.is_halved((start, end))) else {
             return whole;
-        }
-        let left = self.left_increment(node, &whole, used);
+        };
+        let middle = node.middle();
+        let left = node.left_increment(&whole, noise);
         if end <= middle {
-            return self.increment(node.left(), left, (start, end), used);
+            return self.increment(node.left(), left, (start, end));
         }
         let right: Vec<f32> = whole.iter().zip(&left).map(|(w, l)| w - l).collect();
         if start >= middle {
-            return self.increment(node.right(), right, (start, end), used);
+            return self.increment(node.right(), right, (start, end));
         }
-        let mut sum = self.increment(node.left(), left, (start, middle), used);
-        let rest = self.increment(node.right(), right, (middle, end), used);
+        let mut sum = self.increment(node.left(), left, (start, middle));
+        let rest = self.increment(node.right(), right, (middle, end));
         sum.iter_mut().zip(&rest).for_each(|(a, b)| *a += b);
         sum
-    }
-
-    fn left_increment(
-        &self,
-        node: Node,
-        whole: &[f32],
-        used: &mut Vec<(Node, Vec<f32>)>,
-    ) -> Vec<f32> {
-        if let Some((_, left)) = self.recent.iter().find(|(known, _)| *known == node) {
-            used.push((node, left.clone()));
-            return left.clone();
-        }
-        let (left, right) = (node.middle() - node.start, node.end - node.middle());
-        let share = 1.0 / (node.end - node.start);
-        let spread = narrow((left * right * share).sqrt());
-        let (left, share) = (narrow(left), narrow(share));
-        let seed = first_word(self.recipe.own_seed(), &[node.place, node.depth]);
-        let mut values = draw(&self.recipe, seed);
-        for (value, whole) in values.iter_mut().zip(whole) {
-            *value = left * whole * share + spread * *value;
-        }
-        used.push((node, values.clone()));
-        values
     }
 }
 

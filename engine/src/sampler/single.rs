@@ -39,7 +39,7 @@ impl Stepper {
 
     /// The mean of the slopes at both ends (Karras et al. 2022, algorithm 2); the last step is Euler's.
     pub(super) fn heun<E: From<candle_core::Error>>(
-        &mut self,
+        &self,
         stage: Stage,
         x: &Tensor,
         denoised: &Tensor,
@@ -64,10 +64,8 @@ impl Stepper {
         denoised: &Tensor,
         model: &mut Model<'_, E>,
     ) -> std::result::Result<Tensor, E> {
-        let eta = match self.sampler {
-            Sampler::Dpm2A => self.tuning.eta,
-            _ => 0.0,
-        };
+        let is_ancestral = self.sampler == Sampler::Dpm2A;
+        let eta = if is_ancestral { self.tuning.eta } else { 0.0 };
         let (down, up) = ancestral(stage.sigma, stage.next, eta);
         if stage.is_last || down == 0.0 {
             return Ok(euler(stage, x, denoised)?);

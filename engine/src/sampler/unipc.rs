@@ -153,11 +153,12 @@ fn vandermonde(places: &[f64], values: &[f64]) -> Vec<f64> {
         })
         .collect();
     for pivot in 0..n {
-        for row in pivot + 1..n {
-            let factor = rows[row][pivot] / rows[pivot][pivot];
-            for column in pivot..=n {
-                rows[row][column] -= factor * rows[pivot][column];
-            }
+        let own = rows[pivot].clone();
+        for row in &mut rows[pivot + 1..] {
+            let factor = row[pivot] / own[pivot];
+            row.iter_mut()
+                .zip(&own)
+                .for_each(|(value, own)| *value -= factor * own);
         }
     }
     let mut solved = vec![0.0; n];

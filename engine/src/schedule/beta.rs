@@ -38,6 +38,9 @@ fn share(x: f64) -> f64 {
         let n = f64::from(n);
         sum += term / (SHAPE + n);
         term *= (1.0 - SHAPE + n) * x / (n + 1.0);
+        if term < 1e-18 {
+            break;
+        }
     }
     libm::exp(SHAPE * libm::log(x) - log_complete) * sum
 }
