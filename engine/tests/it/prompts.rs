@@ -87,7 +87,7 @@ fn e23_weights_are_those_of_both_dialects() {
 #[test]
 fn e24_tokens_are_those_of_transformers() {
     let vectors = vectors();
-    let (tiny, kindling) = (tiny(), kindling());
+    let (tiny, kindling, clip) = (tiny(), kindling(), PromptTokenizer::clip().unwrap());
     let description = vectors["descriptions"][0].as_str().unwrap();
     let described = PromptTokenizer::from_description(description, 77).unwrap();
     assert_eq!(described.frame(), tiny.frame());
@@ -100,6 +100,7 @@ fn e24_tokens_are_those_of_transformers() {
             ids(&case["kindling"]),
             "{text:?}"
         );
+        assert_eq!(clip.ids(text).unwrap(), ids(&case["clip"]), "{text:?}");
         count += 1;
     }
     assert!(count > 400, "{count} strings are compared");

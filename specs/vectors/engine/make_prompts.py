@@ -5,12 +5,13 @@ grammar, emphasis and windows from the few lines of Python below, both written f
 from the Rust they check; weighed vectors from torch.
 
     cargo run -p hearth-engine --example tiny -- /tmp/tiny
-    python specs/vectors/engine/make_prompts.py /tmp/tiny/classic/tokenizer engine/kindling specs/vectors/engine
+    python specs/vectors/engine/make_prompts.py /tmp/tiny/classic/tokenizer engine specs/vectors/engine
 """
 
 import json
 import random
 import re
+import struct
 import sys
 from pathlib import Path
 
@@ -417,14 +418,30 @@ def weighings():
     return cases
 
 
+def clip(packed):
+    """CLIP's own tokenizer from its merges as pairs of token numbers."""
+    printable = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    tokens = [chr(n) for n in printable] + [chr(0x100 + n) for n in range(256 - len(printable))]
+    tokens += [token + "</w>" for token in tokens]
+    merges = []
+    for first, second in struct.iter_unpack("<HH", packed):
+        merges.append((tokens[first], tokens[second]))
+        tokens.append(tokens[first] + tokens[second])
+    tokens += ["<|startoftext|>", "<|endoftext|>"]
+    return CLIPTokenizer(vocab={token: n for n, token in enumerate(tokens)}, merges=merges)
+
+
 def main():
-    tiny, kindling, out = map(Path, sys.argv[1:])
+    tiny, engine, out = map(Path, sys.argv[1:])
+    kindling = engine / "kindling"
     tokenizers = {"tiny": CLIPTokenizer.from_pretrained(tiny)}
     tokenizers["kindling"] = CLIPTokenizer(
         vocab=json.loads((kindling / "vocab.json").read_text()),
         merges=[tuple(line.split()) for line in (kindling / "merges.txt").read_text().splitlines()
                 if line.strip() and not line.startswith("#")],
     )
+    tokenizers["clip"] = clip((engine / "data/clip_merges.bin").read_bytes())
+    assert ids(tokenizers["clip"], "a photo of a cat, 2024") == [320, 1125, 539, 320, 2368, 267, 273, 271, 273, 275]
     texts = strings()
     value = {
         "strings": [{"text": text, **{name: ids(t, text) for name, t in tokenizers.items()}} for text in texts],
