@@ -12,12 +12,14 @@
 mod conditioner;
 mod emphasis;
 mod encoder;
+mod explain;
 mod network;
 mod schedule;
 mod weigh;
 mod windows;
 
 pub use emphasis::{Run, runs};
+pub use explain::explain;
 pub use network::{NetworkKind, NetworkTag, TagError, network_tags};
 pub use schedule::{Schedule, Span, Stage};
 pub use windows::{EmbeddingNames, Piece, Reading, Window, windows};

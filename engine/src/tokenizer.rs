@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokenizers::Tokenizer;
 
+use crate::clip_vocabulary;
 use crate::folder::Folder;
 use crate::load::LoadError;
 
@@ -108,6 +109,15 @@ impl PromptTokenizer {
         let vocab: Value = serde_json::from_str(vocab).map_err(fault)?;
         let description = describe(&vocab, merges).to_string();
         Self::build(&description, &Names::default(), window)
+    }
+
+    /// Builds the tokenizer that every Stable Diffusion was trained with.
+    ///
+    /// # Errors
+    /// [`LoadError::Tokenizer`].
+    pub fn clip() -> Result<Self, LoadError> {
+        let (vocab, merges) = clip_vocabulary::texts();
+        Self::from_vocabulary(&vocab, &merges, 77)
     }
 
     /// Builds a tokenizer from a `tokenizer.json` alone.

@@ -15,4 +15,5 @@ mod material;
 mod models;
 mod parity;
 mod process;
+mod prompts;
 mod runs;
