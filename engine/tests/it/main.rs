@@ -16,3 +16,4 @@ mod models;
 mod parity;
 mod process;
 mod runs;
+mod single_file;
