@@ -14,6 +14,7 @@ use hearth_protocol::job::Family;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use crate::adapter;
 use crate::clip::{ClipConfig, ClipText};
 use crate::clip_vocabulary;
 use crate::detect::{self, Encoder, Prediction};
@@ -291,10 +292,15 @@ fn missing_part(
     let found: Vec<_> = parts.keys().map(|part| part.name()).collect();
     LoadError::MissingPart {
         part: part.name(),
-        found: if found.is_empty() {
-            "no part of a Stable Diffusion model".to_owned()
-        } else {
+        found: if !found.is_empty() {
             format!("only {}", found.join(", "))
+        } else if files
+            .iter()
+            .any(|file| adapter::recognise(file.header()).is_some())
+        {
+            "but an adapter, which changes a checkpoint and is none".to_owned()
+        } else {
+            "and no other part of a Stable Diffusion model".to_owned()
         },
     }
 }

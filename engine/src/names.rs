@@ -80,6 +80,7 @@ impl UnetGrid {
             ["conv_in"] => "input_blocks.0.0".to_owned(),
             ["conv_norm_out"] => "out.0".to_owned(),
             ["conv_out"] => "out.2".to_owned(),
+            ["time_embedding", "cond_proj"] => "time_embed.cond_proj".to_owned(),
             ["time_embedding", layer] => format!("time_embed.{}", perceptron(layer)?),
             ["add_embedding" | "class_embedding", layer] => {
                 format!("label_emb.0.{}", perceptron(layer)?)

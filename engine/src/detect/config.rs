@@ -78,6 +78,9 @@ pub(crate) fn unet(files: &PartFiles, pooled: Option<usize>) -> Option<Value> {
         "use_linear_projection": projection == Projection::Linear,
     });
     set_depths(&mut config, &down, middle, &up);
+    if let Some(waves) = shapes.size("time_embedding.cond_proj.weight", 1) {
+        config["time_cond_proj_dim"] = json!(waves);
+    }
     set_additions(
         &mut config,
         shapes.size("add_embedding.linear_1.weight", 1),

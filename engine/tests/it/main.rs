@@ -17,3 +17,4 @@ mod parity;
 mod process;
 mod prompts;
 mod runs;
+mod single_file;

@@ -48,7 +48,7 @@ impl Models {
     }
 }
 
-fn asset(name: &str, path: &Path) -> AssetFile {
+pub(crate) fn asset(name: &str, path: &Path) -> AssetFile {
     AssetFile {
         name: name.to_owned(),
         path: path.to_str().unwrap().to_owned(),
