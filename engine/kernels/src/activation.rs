@@ -6,7 +6,7 @@ use candle_core::{Device, Result, Tensor, bail};
 use rayon::prelude::*;
 
 use crate::shared::Fresh;
-use crate::simd::{Kernel, Simd, dispatch, map};
+use crate::simd::{Kernel, Lanewise, Simd, dispatch, map};
 use crate::values::{Values, is_native};
 use crate::{float, plain};
 
@@ -63,11 +63,65 @@ impl Kernel for Apply<'_> {
         // SAFETY: whoever made this has room for all of `x`.
         unsafe {
             match activation {
-                Activation::Silu => map(s, to, x, |x| float::silu(s, x)),
-                Activation::Gelu => map(s, to, x, |x| float::gelu(s, x)),
-                Activation::QuickGelu => map(s, to, x, |x| float::quick_gelu(s, x)),
+                Activation::Silu => map(s, to, x, [x; 2], Silu),
+                Activation::Gelu => map(s, to, x, [x; 2], Gelu),
+                Activation::QuickGelu => map(s, to, x, [x; 2], QuickGelu),
             }
         }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Silu;
+
+impl Lanewise for Silu {
+    #[inline(always)]
+    fn of<S: Simd>(self, s: S, x: S::V, _: S::V, _: S::V) -> S::V {
+        float::silu(s, x)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Gelu;
+
+impl Lanewise for Gelu {
+    #[inline(always)]
+    fn of<S: Simd>(self, s: S, x: S::V, _: S::V, _: S::V) -> S::V {
+        float::gelu(s, x)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct QuickGelu;
+
+impl Lanewise for QuickGelu {
+    #[inline(always)]
+    fn of<S: Simd>(self, s: S, x: S::V, _: S::V, _: S::V) -> S::V {
+        float::quick_gelu(s, x)
+    }
+}
+
+/// A gated half: the GELU of `x` times `a`.
+#[derive(Clone, Copy)]
+struct Gate;
+
+impl Lanewise for Gate {
+    #[inline(always)]
+    fn of<S: Simd>(self, s: S, x: S::V, a: S::V, _: S::V) -> S::V {
+        s.mul(float::gelu(s, x), a)
+    }
+}
+
+struct ApplyGate<'a>(&'a [f32], &'a [f32], *mut f32);
+
+impl Kernel for ApplyGate<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self(value, gate, to) = self;
+        // SAFETY: whoever made this has room for all of `gate`.
+        unsafe { map(s, to, gate, [value; 2], Gate) };
     }
 }
 
@@ -93,11 +147,7 @@ pub fn geglu(x: &Tensor) -> Result<Tensor> {
         .for_each(|(i, row)| {
             let (value, gate) = row.split_at(width);
             let to = out.place(i * width, width);
-            dispatch(Apply(Activation::Gelu, gate, to));
-            for (i, value) in value.iter().enumerate() {
-                // SAFETY: the place has room for `width` values, which were just written.
-                unsafe { *to.add(i) *= value };
-            }
+            dispatch(ApplyGate(value, gate, to));
         });
     // SAFETY: the tasks have written every row.
     let out = unsafe { fresh.into_vec(values.len() / 2) };

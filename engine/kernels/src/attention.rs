@@ -282,29 +282,31 @@ impl Block<'_, '_> {
 /// what was summed under the old one shrinks.
 #[inline(always)]
 fn soften<S: Simd>(s: S, running: &mut Running<S::V>, scores: &mut [f32], sums: &mut [f32]) {
-    let at = |row: &[f32; QUERIES], v: usize| s.load(&row.as_chunks().0[v]);
+    const VECTORS: usize = QUERIES / LANES;
     let scores = scores.as_chunks_mut::<QUERIES>().0;
     let mut highest = running.highest;
     for row in scores.iter() {
-        for (v, highest) in highest.iter_mut().enumerate() {
-            *highest = s.max(*highest, at(row, v));
+        for (highest, score) in highest.iter_mut().zip(row.as_chunks().0) {
+            *highest = s.max(*highest, s.load(score));
         }
     }
-    let shrink: [S::V; QUERIES / LANES] =
-        std::array::from_fn(|v| exp2(s, s.sub(running.highest[v], highest[v])));
+    let mut shrink = [s.splat(0.0); VECTORS];
+    let mut total = running.total;
+    for v in 0..VECTORS {
+        shrink[v] = exp2(s, s.sub(running.highest[v], highest[v]));
+        total[v] = s.mul(total[v], shrink[v]);
+    }
     for row in sums.as_chunks_mut::<QUERIES>().0 {
-        for (v, shrink) in shrink.iter().enumerate() {
-            let shrunk = s.mul(at(row, v), *shrink);
-            s.store(&mut row.as_chunks_mut().0[v], shrunk);
+        for (sum, shrink) in row.as_chunks_mut().0.iter_mut().zip(&shrink) {
+            let shrunk = s.mul(s.load(sum), *shrink);
+            s.store(sum, shrunk);
         }
     }
-    let mut total: [S::V; QUERIES / LANES] =
-        std::array::from_fn(|v| s.mul(running.total[v], shrink[v]));
     for row in scores {
-        for v in 0..QUERIES / LANES {
-            let weight = exp2(s, s.sub(at(row, v), highest[v]));
+        for (v, score) in row.as_chunks_mut().0.iter_mut().enumerate() {
+            let weight = exp2(s, s.sub(s.load(score), highest[v]));
             total[v] = s.add(total[v], weight);
-            s.store(&mut row.as_chunks_mut().0[v], weight);
+            s.store(score, weight);
         }
     }
     *running = Running { highest, total };

@@ -114,7 +114,7 @@ pub(crate) fn quick_gelu<S: Simd>(s: S, x: S::V) -> S::V {
 mod tests {
     use super::*;
     use crate::simd::tests::each;
-    use crate::simd::{Kernel, map};
+    use crate::simd::{Kernel, Lanewise, map};
 
     #[derive(Clone, Copy)]
     enum Function {
@@ -126,6 +126,20 @@ mod tests {
         QuickGelu,
     }
 
+    impl Lanewise for Function {
+        #[inline(always)]
+        fn of<S: Simd>(self, s: S, x: S::V, _: S::V, _: S::V) -> S::V {
+            match self {
+                Self::Exp => exp(s, x),
+                Self::Exp2 => exp2(s, x),
+                Self::Erf => erf(s, x),
+                Self::Silu => silu(s, x),
+                Self::Gelu => gelu(s, x),
+                Self::QuickGelu => quick_gelu(s, x),
+            }
+        }
+    }
+
     #[derive(Clone)]
     struct Table<'a>(Function, &'a [f32]);
 
@@ -134,18 +148,10 @@ mod tests {
         #[inline(always)]
         fn run<S: Simd>(self, s: S) -> Vec<f32> {
             let mut out = vec![0.0; self.1.len()];
-            let f = |x| match self.0 {
-                Function::Exp => exp(s, x),
-                Function::Exp2 => exp2(s, x),
-                Function::Erf => erf(s, x),
-                Function::Silu => silu(s, x),
-                Function::Gelu => gelu(s, x),
-                Function::QuickGelu => quick_gelu(s, x),
-            };
             // SAFETY: `out` is as long.
             #[expect(unsafe_code, reason = "writes through a pointer")]
             unsafe {
-                map(s, out.as_mut_ptr(), self.1, f);
+                map(s, out.as_mut_ptr(), self.1, [self.1; 2], self.0);
             }
             out
         }

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use crate::layout::{channels_first_view, channels_last};
 use crate::shared::Fresh;
-use crate::simd::{Kernel, LANES, Simd, dispatch, sum};
+use crate::simd::{Kernel, LANES, Lanewise, Simd, dispatch, map, part, sum};
 use crate::values::{Values, is_native};
 use crate::{float, plain};
 
@@ -169,16 +169,13 @@ impl Kernel for Moment<'_> {
         let rows = (x.len() / channels) as f64;
         let mut mean = vec![0.0; channels];
         for row in x.chunks_exact(channels) {
-            accumulate(s, &mut mean, row, row, |sum, x, _| s.add(sum, x));
+            accumulate(s, &mut mean, row, row, Sum);
         }
         let inverse = to_f32(1.0 / rows);
         mean.iter_mut().for_each(|sum| *sum *= inverse);
         let mut squares = vec![0.0; channels];
         for row in x.chunks_exact(channels) {
-            accumulate(s, &mut squares, row, &mean, |sum, x, mean| {
-                let distance = s.sub(x, mean);
-                s.fma(distance, distance, sum)
-            });
+            accumulate(s, &mut squares, row, &mean, Squares);
         }
         Moments {
             rows,
@@ -188,73 +185,69 @@ impl Kernel for Moment<'_> {
     }
 }
 
-/// Replaces every `sum` by `f(sum, x, y)`.
+/// Replaces every sum by `f` of the value, the sum and `other`.
 #[inline(always)]
-fn accumulate<S: Simd>(
-    s: S,
-    sums: &mut [f32],
-    x: &[f32],
-    y: &[f32],
-    f: impl Fn(S::V, S::V, S::V) -> S::V,
-) {
+fn accumulate<S: Simd, F: Lanewise>(s: S, sums: &mut [f32], x: &[f32], other: &[f32], f: F) {
+    assert!(
+        sums.len() == x.len() && other.len() == x.len(),
+        "operands are as long"
+    );
     let (x, x_rest) = x.as_chunks::<LANES>();
-    let (y, y_rest) = y.as_chunks::<LANES>();
+    let (other, other_rest) = other.as_chunks::<LANES>();
     let (sums, sums_rest) = sums.as_chunks_mut::<LANES>();
-    for ((sum, x), y) in sums.iter_mut().zip(x).zip(y) {
-        let value = f(s.load(sum), s.load(x), s.load(y));
+    for ((sum, x), other) in sums.iter_mut().zip(x).zip(other) {
+        let value = f.of(s, s.load(x), s.load(sum), s.load(other));
         s.store(sum, value);
     }
     if !sums_rest.is_empty() {
-        let part = |values: &[f32]| load_part(s, values, 0.0);
-        let value = f(part(sums_rest), part(x_rest), part(y_rest));
-        sums_rest.copy_from_slice(&s.array(value)[..sums_rest.len()]);
+        let (x, other) = (part(s, x_rest, 0.0), part(s, other_rest, 0.0));
+        let value = s.array(f.of(s, x, part(s, sums_rest, 0.0), other));
+        sums_rest.copy_from_slice(&value[..sums_rest.len()]);
     }
 }
 
-/// Loads fewer than sixteen values, `fill` behind them.
-#[inline(always)]
-fn load_part<S: Simd>(s: S, values: &[f32], fill: f32) -> S::V {
-    let mut padded = [fill; LANES];
-    padded[..values.len()].copy_from_slice(values);
-    s.load(&padded)
+/// `a + x`.
+#[derive(Clone, Copy)]
+struct Sum;
+
+impl Lanewise for Sum {
+    #[inline(always)]
+    fn of<S: Simd>(self, s: S, x: S::V, a: S::V, _: S::V) -> S::V {
+        s.add(a, x)
+    }
 }
 
-/// Calls `f` with vectors of four rows in turn and writes the results.
-///
-/// # Safety
-/// `to` must be valid for as many values as `x` has; the others must be as long.
-#[inline(always)]
-unsafe fn write_row<S: Simd>(
-    s: S,
-    to: *mut f32,
-    x: &[f32],
-    scale: &[f32],
-    shift: &[f32],
-    f: impl Fn(S::V, S::V, S::V) -> S::V,
-) {
-    let whole = x.len() / LANES * LANES;
-    let rows = x
-        .as_chunks::<LANES>()
-        .0
-        .iter()
-        .zip(scale.as_chunks::<LANES>().0);
-    for (i, ((x, scale), shift)) in rows.zip(shift.as_chunks::<LANES>().0).enumerate() {
-        // SAFETY: the caller has room for all of `x`.
-        unsafe {
-            s.write(
-                to.add(i * LANES),
-                f(s.load(x), s.load(scale), s.load(shift)),
-            )
-        };
+/// `a + (x - b)^2`.
+#[derive(Clone, Copy)]
+struct Squares;
+
+impl Lanewise for Squares {
+    #[inline(always)]
+    fn of<S: Simd>(self, s: S, x: S::V, a: S::V, b: S::V) -> S::V {
+        let distance = s.sub(x, b);
+        s.fma(distance, distance, a)
     }
-    if whole < x.len() {
-        let part = |values: &[f32]| load_part(s, &values[whole..], 0.0);
-        let values = s.array(f(part(x), part(scale), part(shift)));
-        // SAFETY: as above.
-        unsafe {
-            to.add(whole)
-                .copy_from_nonoverlapping(values.as_ptr(), x.len() - whole)
-        };
+}
+
+/// `x * a + b`.
+#[derive(Clone, Copy)]
+struct Affinely;
+
+impl Lanewise for Affinely {
+    #[inline(always)]
+    fn of<S: Simd>(self, s: S, x: S::V, a: S::V, b: S::V) -> S::V {
+        s.fma(x, a, b)
+    }
+}
+
+/// The SiLU of `x * a + b`.
+#[derive(Clone, Copy)]
+struct AffinelySilu;
+
+impl Lanewise for AffinelySilu {
+    #[inline(always)]
+    fn of<S: Simd>(self, s: S, x: S::V, a: S::V, b: S::V) -> S::V {
+        float::silu(s, s.fma(x, a, b))
     }
 }
 
@@ -276,10 +269,8 @@ impl Kernel for Apply<'_> {
             unsafe {
                 let to = self.to.add(i * scale.len());
                 match self.then {
-                    Then::Nothing => write_row(s, to, x, scale, shift, |x, a, b| s.fma(x, a, b)),
-                    Then::Silu => write_row(s, to, x, scale, shift, |x, a, b| {
-                        float::silu(s, s.fma(x, a, b))
-                    }),
+                    Then::Nothing => map(s, to, x, [scale, shift], Affinely),
+                    Then::Silu => map(s, to, x, [scale, shift], AffinelySilu),
                 }
             }
         }
@@ -329,33 +320,49 @@ impl Kernel for LayerNorm<'_> {
         let width = weight.len();
         let count = width as f64;
         for (i, x) in x.chunks_exact(width).enumerate() {
-            let centre = to_f32(f64::from(total(s, x, 0.0, |x| x)) / count);
-            let mean = s.splat(centre);
-            let squares = total(s, x, centre, |x| {
-                let distance = s.sub(x, mean);
-                s.mul(distance, distance)
-            });
-            let inverse = s.splat(to_f32(1.0 / (f64::from(squares) / count + eps).sqrt()));
+            let mean = to_f32(f64::from(total(s, x, Sum, 0.0)) / count);
+            let squares = f64::from(total(s, x, Squares, mean));
+            let inverse = to_f32(1.0 / (squares / count + eps).sqrt());
             // SAFETY: whoever made this has room for all rows.
             unsafe {
-                write_row(s, to.add(i * width), x, weight, bias, |x, w, b| {
-                    s.fma(s.mul(s.sub(x, mean), inverse), w, b)
-                });
+                map(
+                    s,
+                    to.add(i * width),
+                    x,
+                    [weight, bias],
+                    Standardised { mean, inverse },
+                );
             }
         }
     }
 }
 
-/// Returns the sum of `f` over a row whose last vector is filled up with `fill`.
+/// `(x - mean) * inverse * a + b`.
+#[derive(Clone, Copy)]
+struct Standardised {
+    mean: f32,
+    inverse: f32,
+}
+
+impl Lanewise for Standardised {
+    #[inline(always)]
+    fn of<S: Simd>(self, s: S, x: S::V, a: S::V, b: S::V) -> S::V {
+        let centred = s.sub(x, s.splat(self.mean));
+        s.fma(s.mul(centred, s.splat(self.inverse)), a, b)
+    }
+}
+
+/// Returns the sum `f` gathers over a row whose last vector is filled up with `centre`.
 #[inline(always)]
-fn total<S: Simd>(s: S, x: &[f32], fill: f32, f: impl Fn(S::V) -> S::V) -> f32 {
+fn total<S: Simd, F: Lanewise>(s: S, x: &[f32], f: F, centre: f32) -> f32 {
+    let around = s.splat(centre);
     let (whole, rest) = x.as_chunks::<LANES>();
     let mut lanes = [s.splat(0.0); 2];
     for (i, x) in whole.iter().enumerate() {
-        lanes[i % 2] = s.add(lanes[i % 2], f(s.load(x)));
+        lanes[i % 2] = f.of(s, s.load(x), lanes[i % 2], around);
     }
     if !rest.is_empty() {
-        lanes[0] = s.add(lanes[0], f(load_part(s, rest, fill)));
+        lanes[0] = f.of(s, part(s, rest, centre), lanes[0], around);
     }
     sum(s, s.add(lanes[0], lanes[1]))
 }

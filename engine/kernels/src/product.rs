@@ -326,9 +326,11 @@ unsafe fn tile<S: Simd, const R: usize, const V: usize>(
         }
     }
     for i in 0..depth {
-        // SAFETY: the caller says that V vectors of weights are at each step.
-        let w: [S::V; V] =
-            std::array::from_fn(|v| unsafe { s.read(weights.add(i * step + v * LANES)) });
+        let mut w = [s.splat(0.0); V];
+        for (v, w) in w.iter_mut().enumerate() {
+            // SAFETY: the caller says that V vectors of weights are at each step.
+            *w = unsafe { s.read(weights.add(i * step + v * LANES)) };
+        }
         for (row, acc) in rows.iter().zip(&mut acc) {
             // SAFETY: the caller says that each row has `depth` values.
             let x = s.splat(unsafe { *row.add(i) });

@@ -102,27 +102,58 @@ pub(crate) fn dispatch<K: Kernel>(kernel: K) -> K::Out {
     kernel.run(Portable)
 }
 
-/// Calls `f` with every vector of `x` in turn, the last one padded with zeros, and writes the results.
+/// A function of up to three vectors. Not a closure: those cannot be told to be inlined, and one that is
+/// not leaves the instruction set behind.
+pub(crate) trait Lanewise: Copy {
+    /// Must be `#[inline(always)]`.
+    fn of<S: Simd>(self, s: S, x: S::V, a: S::V, b: S::V) -> S::V;
+}
+
+/// Writes `f` of every sixteen values of `x`, `a` and `b`, the last ones padded with zeros.
 ///
 /// # Safety
 /// `to` must be valid for as many values as `x` has.
 #[inline(always)]
-pub(crate) unsafe fn map<S: Simd>(s: S, to: *mut f32, x: &[f32], f: impl Fn(S::V) -> S::V) {
+pub(crate) unsafe fn map<S: Simd, F: Lanewise>(
+    s: S,
+    to: *mut f32,
+    x: &[f32],
+    [a, b]: [&[f32]; 2],
+    f: F,
+) {
+    assert!(
+        a.len() == x.len() && b.len() == x.len(),
+        "operands are as long"
+    );
     let (whole, rest) = x.as_chunks::<LANES>();
-    for (i, x) in whole.iter().enumerate() {
+    let (whole_a, rest_a) = a.as_chunks::<LANES>();
+    let (whole_b, rest_b) = b.as_chunks::<LANES>();
+    for (i, ((x, a), b)) in whole.iter().zip(whole_a).zip(whole_b).enumerate() {
+        let v = f.of(s, s.load(x), s.load(a), s.load(b));
         // SAFETY: the caller has room for all of `x`.
-        unsafe { s.write(to.add(i * LANES), f(s.load(x))) };
+        unsafe { s.write(to.add(i * LANES), v) };
     }
     if !rest.is_empty() {
-        let mut padded = [0.0; LANES];
-        padded[..rest.len()].copy_from_slice(rest);
-        let got = s.array(f(s.load(&padded)));
+        let (x, a, b) = (
+            part(s, rest, 0.0),
+            part(s, rest_a, 0.0),
+            part(s, rest_b, 0.0),
+        );
+        let got = s.array(f.of(s, x, a, b));
         // SAFETY: as above.
         unsafe {
             let to = to.add(whole.len() * LANES);
             to.copy_from_nonoverlapping(got.as_ptr(), rest.len());
         }
     }
+}
+
+/// Loads fewer than sixteen values, `fill` behind them.
+#[inline(always)]
+pub(crate) fn part<S: Simd>(s: S, values: &[f32], fill: f32) -> S::V {
+    let mut padded = [fill; LANES];
+    padded[..values.len()].copy_from_slice(values);
+    s.load(&padded)
 }
 
 /// Adds up the lanes in a fixed order.

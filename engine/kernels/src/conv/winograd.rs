@@ -179,14 +179,13 @@ impl Kernel for TransformInput<'_, '_> {
             let depth = (channels - first).min(DEPTH);
             let block = self.start + first * POINTS * self.count;
             for c in (0..depth).step_by(LANES) {
-                let pixels: [S::V; POINTS] = std::array::from_fn(|p| match starts[p] {
-                    Some(start) => {
-                        let (values, _) = self.whole.x[start + first + c..].as_chunks();
-                        s.load(&values[0])
+                let mut pixels = [s.splat(0.0); POINTS];
+                for (pixel, start) in pixels.iter_mut().zip(&starts) {
+                    if let Some(start) = start {
+                        *pixel = s.load(&self.whole.x[start + first + c..].as_chunks().0[0]);
                     }
-                    None => s.splat(0.0),
-                });
-                let points = both_ways(s, pixels, input_points);
+                }
+                let points = input_tile(s, pixels);
                 for (p, v) in points.into_iter().enumerate() {
                     let at = block + (p * self.count + self.place) * depth + c;
                     let to = self.to.place(at, LANES);
@@ -198,21 +197,21 @@ impl Kernel for TransformInput<'_, '_> {
     }
 }
 
-/// Applies a transform of six values to the columns, then the rows, of 6x6.
+/// Transforms the columns, then the rows, of 6x6 inputs.
 #[inline(always)]
-fn both_ways<S: Simd>(
-    s: S,
-    mut v: [S::V; POINTS],
-    f: impl Fn(S, [S::V; SEEN]) -> [S::V; SEEN],
-) -> [S::V; POINTS] {
+fn input_tile<S: Simd>(s: S, mut v: [S::V; POINTS]) -> [S::V; POINTS] {
     for x in 0..SEEN {
-        let column = f(s, std::array::from_fn(|y| v[y * SEEN + x]));
+        let at = |y: usize| y * SEEN + x;
+        let column = input_points(
+            s,
+            [v[at(0)], v[at(1)], v[at(2)], v[at(3)], v[at(4)], v[at(5)]],
+        );
         for (y, value) in column.into_iter().enumerate() {
-            v[y * SEEN + x] = value;
+            v[at(y)] = value;
         }
     }
     for row in v.as_chunks_mut::<SEEN>().0 {
-        *row = f(s, *row);
+        *row = input_points(s, *row);
     }
     v
 }
@@ -332,9 +331,15 @@ impl MultiplyBlock<'_, '_> {
         for (i, channel) in channels.enumerate() {
             let from = &from[channel * 9 * width..][..9 * width];
             for lane in (0..width).step_by(LANES) {
-                let tap = |tap: usize| T::read(s, &from[tap * width + lane..].as_chunks().0[0]);
-                let columns: [[S::V; SEEN]; 3] =
-                    std::array::from_fn(|x| weight_points(s, [tap(x), tap(3 + x), tap(6 + x)]));
+                let mut taps = [s.splat(0.0); 9];
+                for (t, tap) in taps.iter_mut().enumerate() {
+                    *tap = T::read(s, &from[t * width + lane..].as_chunks().0[0]);
+                }
+                let columns = [
+                    weight_points(s, [taps[0], taps[3], taps[6]]),
+                    weight_points(s, [taps[1], taps[4], taps[7]]),
+                    weight_points(s, [taps[2], taps[5], taps[8]]),
+                ];
                 for y in 0..SEEN {
                     let row = weight_points(s, [columns[0][y], columns[1][y], columns[2][y]]);
                     for (x, v) in row.into_iter().enumerate() {
@@ -389,13 +394,19 @@ impl MultiplyBlock<'_, '_> {
         let (image, top, left) = self.whole.place(self.first + tile);
         let bias = padded_bias(finish.bias, panels.outer, image, self.panel);
         for lane in (0..panels.width(self.panel)).step_by(LANES) {
-            let at = |p: usize| &sums[p * SUMS + tile * PANEL + lane..].as_chunks().0[0];
-            let columns: [[S::V; SIDE]; SEEN] = std::array::from_fn(|x| {
-                outputs(s, std::array::from_fn(|y| s.load(at(y * SEEN + x))))
-            });
+            let mut columns = [[s.splat(0.0); SIDE]; SEEN];
+            for (x, column) in columns.iter_mut().enumerate() {
+                let mut points = [s.splat(0.0); SEEN];
+                for (y, point) in points.iter_mut().enumerate() {
+                    let at = (y * SEEN + x) * SUMS + tile * PANEL + lane;
+                    *point = s.load(&sums[at..].as_chunks().0[0]);
+                }
+                *column = outputs(s, points);
+            }
             let bias = s.load(&bias[lane..].as_chunks().0[0]);
             for y in 0..SIDE.min(height - top) {
-                let row = outputs(s, std::array::from_fn(|x| columns[x][y]));
+                let [a, b, c, d, e, f] = columns;
+                let row = outputs(s, [a[y], b[y], c[y], d[y], e[y], f[y]]);
                 for (x, v) in row.into_iter().enumerate().take(width - left) {
                     let pixel = (image * height + top + y) * width + left + x;
                     let at = pixel * panels.outer + self.panel * PANEL + lane;
