@@ -23,7 +23,9 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use crate::modules::{Module, Part};
+use crate::embedding;
+use crate::modules::Module;
+use crate::names::Part;
 use crate::tensor_file::{TensorFile, TensorFileError, TensorHeader};
 pub(crate) use base::{Base, base};
 pub(crate) use kind::{AdapterKind, recognise};
@@ -228,6 +230,10 @@ impl<'a> Matched<'a> {
         let mut unmatched = Vec::new();
         let mut by_name: BTreeMap<String, Keys> = BTreeMap::new();
         for (key, entry) in &header.tensors {
+            // Textual inversions travelling along; crate::embedding reads them.
+            if embedding::is_bundled(key) {
+                continue;
+            }
             let Some((name, role)) = key::split(key) else {
                 unmatched.push(key.clone());
                 continue;
@@ -261,3 +267,6 @@ impl<'a> Matched<'a> {
         Self { modules, unmatched }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@ mod checkpoint;
 mod clip;
 mod clip_vocabulary;
 mod detect;
+mod embedding;
 mod export;
 mod folder;
 mod hashes;
@@ -36,6 +37,7 @@ mod weights;
 
 pub use adapter::AdapterError;
 pub use detect::Prediction;
+pub use embedding::EmbeddingError;
 pub use export::{Export, Metadata, export};
 pub use hashes::{FileHashes, HashError, hash_file};
 pub use inspect::{Input, InspectError, ModelFacts, ModelFile, Network, Variant, inspect};

@@ -1,14 +1,14 @@
 //! Which module an adapter means by a name, whatever tool wrote it.
 //!
-//! A name is a prefix that says which part, and a path in one of four spellings: diffusers' or SGM's,
+//! A name is a prefix that says which part, and a path in one of four spellings: diffusers' or CompVis',
 //! with dots or with underscores. The table is made from the model's own modules, so nothing is
 //! parsed out of a name.
 
 use std::collections::BTreeMap;
 
 use super::Base;
-use crate::modules::{Module, Part};
-use crate::names::UnetGrid;
+use crate::modules::Module;
+use crate::names::{Part, UnetGrid};
 
 /// Prefixes with the part they mean; the first that fits decides. Without a part, the path decides.
 const PREFIXES: [(&str, Option<Part>); 17] = [
@@ -64,7 +64,7 @@ impl AdapterNames {
 
     /// Adds a part's modules.
     pub(crate) fn add(&mut self, part: Part, modules: Vec<Module>) {
-        let sgm = (part == Part::Unet).then(|| UnetGrid::of(&modules));
+        let grid = (part == Part::Unet).then(|| UnetGrid::of(&modules));
         for module in modules {
             let path = module.path.clone();
             let mut spell = |spelling, name: String| {
@@ -75,7 +75,7 @@ impl AdapterNames {
                 }
             };
             spell(Spelling::Diffusers, path.clone());
-            if let Some(name) = sgm.as_ref().and_then(|sgm| sgm.compvis(&path)) {
+            if let Some(name) = grid.as_ref().and_then(|grid| grid.compvis(&path)) {
                 spell(Spelling::Sgm, name);
             }
             self.modules.insert((part, path), module);
@@ -171,5 +171,34 @@ mod tests {
             assert_eq!((got, &*module.path), (part, "encoder.layers.11.mlp.fc2"));
         }
         assert!(names.find("lora_unet_down_blocks_9_x").is_none());
+    }
+
+    #[test]
+    fn e40_sdxl_adapters_by_kohya_find_their_modules() {
+        let config = UnetConfig::stable_diffusion_xl();
+        let mut names = AdapterNames::new(Base::Sdxl);
+        names.add(
+            Part::Unet,
+            record(|scope| Unet::new(&config, scope)).unwrap(),
+        );
+        for (name, path) in [
+            (
+                "lora_unet_input_blocks_4_1_transformer_blocks_0_attn1_to_q",
+                "down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q",
+            ),
+            (
+                "lora_unet_middle_block_1_transformer_blocks_9_ff_net_0_proj",
+                "mid_block.attentions.0.transformer_blocks.9.ff.net.0.proj",
+            ),
+            (
+                "lora_unet_output_blocks_2_2_conv",
+                "up_blocks.0.upsamplers.0.conv",
+            ),
+        ] {
+            assert_eq!(names.find(name).expect(name).2.path, path);
+        }
+        let attention = |m: &&Module| m.adaptable() && m.path.contains("attentions");
+        let trained = names.modules.values().filter(attention).count();
+        assert_eq!(trained, 722, "kohya trains as many");
     }
 }

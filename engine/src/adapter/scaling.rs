@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use crate::modules::Part;
+use crate::names::Part;
 
 /// Longest configuration parsed, in bytes; real ones are below a hundred thousand.
 pub(super) const CONFIG_BYTES_MAX: usize = 1 << 20;

@@ -11,7 +11,7 @@ use hearth_protocol::job::Micro;
 use super::delta::{Change, LowRank, rounded};
 use super::scaling::CONFIG_BYTES_MAX;
 use super::{Adapter, AdapterError, AdapterNames};
-use crate::modules::Part;
+use crate::names::Part;
 use crate::tensor_file::TensorFileError;
 
 /// How strongly an adapter is applied to each part, zero leaving it as it is.
@@ -36,9 +36,10 @@ impl Strength {
 
     fn of(self, part: Part) -> f32 {
         let micro = match part {
-            Part::Unet | Part::Vae => self.unet,
+            Part::Unet => self.unet,
             Part::Text => self.text,
             Part::Text2 => self.text2,
+            Part::Vae => return 0.0,
         };
         rounded(micro.value())
     }
@@ -150,6 +151,12 @@ impl AdapterSet {
             .strong(part)
             .filter_map(|(adapter, strength)| Some((adapter.change(part, path)?, strength)));
         Effect(changes.collect())
+    }
+
+    #[cfg(test)]
+    pub(super) fn shares_with(&self, other: &Self) -> bool {
+        let mut pairs = self.adapters.iter().zip(&other.adapters);
+        pairs.all(|(a, b)| Arc::ptr_eq(a, b))
     }
 
     fn strong(&self, part: Part) -> impl Iterator<Item = (&Adapter, f32)> {

@@ -14,7 +14,8 @@ use rayon::prelude::*;
 use super::runtime::Runtime;
 use super::set::AdapterSet;
 use crate::load::LoadError;
-use crate::modules::{Kind, Module, Part, Source};
+use crate::modules::{Kind, Module, Source};
+use crate::names::Part;
 
 /// How adapters meet weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
