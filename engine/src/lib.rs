@@ -13,7 +13,7 @@ mod load;
 mod modules;
 mod names;
 mod noise;
-mod picture;
+pub mod picture;
 mod preview;
 pub mod probe;
 pub mod prompt;

@@ -1,13 +1,68 @@
-//! Pixels to PNG, with the text that other programs read a picture's settings from.
+//! Pictures as files and as pixels: written with the settings that made them, read back from what
+//! other programs wrote, resized, masked, pasted and laid out.
+//!
+//! Start at [`encode`] for writing, [`info`] for what a file tells, [`decode`] for its pixels.
+//! Strangers' files are read within bounds: sides, pixels, file and text lengths are checked
+//! before anything of that size is allocated. Nothing here knows of models or jobs, but for the
+//! three functions at the end that turn a job into text.
 
-use std::collections::BTreeMap;
+mod a1111;
+mod animation;
+mod blur;
+mod comfy;
+mod compose;
+mod decode;
+mod draw_things;
+mod encode;
+mod exif;
+mod fill;
+mod fooocus;
+mod format;
+mod info;
+mod infotext;
+mod invoke;
+mod jpeg_file;
+mod labels;
+mod loose_json;
+mod lora_tag;
+mod mask;
+mod novelai;
+mod plane;
+mod png_file;
+mod raster;
+mod recovered;
+mod resize;
+mod settings;
+mod sheet;
+mod source;
+#[cfg(test)]
+mod tests;
+mod webp_file;
+mod xmp;
 
 use candle_core::Tensor;
-use hearth_protocol::engine::Assets;
-use hearth_protocol::job::{JobSpec, NoiseSchedule, Rng, Sampler};
+use hearth_protocol::engine::{Assets, ModelAsset};
+use hearth_protocol::job::JobSpec;
 use serde_json::json;
 
 use crate::preview::byte;
+
+pub use animation::{Animation, Frames, animate};
+pub use compose::{Fit, Margins, Rect, extend, fit};
+pub use decode::{Decoded, decode};
+pub use encode::{EncodeError, Encoding, Story, encode};
+pub use fill::fill;
+pub use format::{DecodeError, FILE_LEN_MAX, Format, PIXELS_MAX, SIDE_MAX, TEXT_LEN_MAX};
+pub use info::{Info, Text, info, info_of};
+pub use labels::{Label, sampler, sampler_label, schedule, schedule_label};
+pub use mask::Mask;
+pub use plane::{mask_plane, picture_from_planes, planes};
+pub use raster::Picture;
+pub use recovered::{Oddity, Recovered};
+pub use resize::{Filter, resize};
+pub use settings::{Hires, Inpaint, LoraMention, Mention, Settings, Variation};
+pub use sheet::{Captions, contact_sheet};
+pub use source::Source;
 
 /// Returns `[1, 3, height, width]` pixels in -1..=1 as rows of RGB bytes.
 pub(crate) fn rgb(pixels: &Tensor) -> candle_core::Result<Vec<u8>> {
@@ -31,13 +86,10 @@ pub(crate) fn png(
     let mut encoder = png::Encoder::new(&mut bytes, width, height);
     encoder.set_color(png::ColorType::Rgb);
     encoder.set_depth(png::BitDepth::Eight);
+    let packet = xmp::packet(infotext::VERSION, None);
+    encoder.add_itxt_chunk(png_file::XMP_KEYWORD.to_owned(), packet)?;
     for (keyword, text) in texts {
-        // Latin-1 where it suffices, as A1111 writes it; UTF-8 otherwise.
-        if text.chars().all(|c| u32::from(c) < 256) {
-            encoder.add_text_chunk((*keyword).to_owned(), text.clone())?;
-        } else {
-            encoder.add_itxt_chunk((*keyword).to_owned(), text.clone())?;
-        }
+        png_file::add_text(&mut encoder, keyword, text)?;
     }
     let mut writer = encoder.write_header()?;
     writer.write_image_data(rgb)?;
@@ -47,101 +99,39 @@ pub(crate) fn png(
 
 /// Returns A1111's `parameters` text for a job.
 pub(crate) fn parameters(spec: &JobSpec, assets: &Assets) -> String {
-    let mut text = spec.prompt.clone();
-    for (lora, asset) in spec.loras.iter().zip(&assets.loras) {
-        let weights = if lora.unet == lora.text {
-            lora.unet.to_string()
-        } else {
-            format!("{}:{}", lora.text, lora.unet)
-        };
-        let tag = format!("<lora:{}:{weights}>", asset.title);
-        if !text.contains(&tag) {
-            text = format!("{text} {tag}");
-        }
-    }
-    if !spec.negative.is_empty() {
-        text = format!("{text}\nNegative prompt: {}", spec.negative);
-    }
-    let fields = fields(spec, assets);
-    let fields: Vec<_> = fields
-        .iter()
-        .map(|(key, value)| format!("{key}: {}", quote(value)))
-        .collect();
-    format!("{text}\n{}", fields.join(", "))
+    settings(spec, assets).infotext()
 }
 
-fn fields(spec: &JobSpec, assets: &Assets) -> Vec<(&'static str, String)> {
-    let checkpoint = &assets.checkpoint;
-    let mut fields = vec![
-        ("Steps", spec.steps.to_string()),
-        ("Sampler", sampler_label(spec.sampler).to_owned()),
-        ("Schedule type", schedule_label(spec.schedule).to_owned()),
-        ("CFG scale", spec.guidance.to_string()),
-        ("Seed", spec.seed.to_string()),
-        ("Size", format!("{}x{}", spec.width, spec.height)),
-        ("Model hash", checkpoint.hash.clone()),
-        ("Model", checkpoint.title.clone()),
-        ("RNG", rng_label(spec.rng).to_owned()),
-    ];
-    let mut hashes = BTreeMap::from([("model".to_owned(), checkpoint.hash.clone())]);
-    if !assets.loras.is_empty() {
-        let list: Vec<_> = assets
-            .loras
-            .iter()
-            .map(|l| format!("{}: {}", l.title, l.hash))
-            .collect();
-        fields.push(("Lora hashes", list.join(", ")));
-        hashes.extend(
-            assets
-                .loras
-                .iter()
-                .map(|l| (format!("lora:{}", l.title), l.hash.clone())),
-        );
+fn settings(spec: &JobSpec, assets: &Assets) -> Settings {
+    let mention = |asset: &ModelAsset| Mention {
+        name: Some(asset.title.clone()),
+        hash: Some(asset.hash.clone()).filter(|hash| !hash.is_empty()),
+    };
+    let loras = spec.loras.iter().zip(&assets.loras);
+    Settings {
+        prompt: spec.prompt.clone(),
+        negative: spec.negative.clone(),
+        steps: Some(spec.steps),
+        sampler: Some(spec.sampler.name()),
+        schedule: Some(spec.schedule.name()),
+        guidance: Some(spec.guidance.value()),
+        seed: Some(spec.seed),
+        size: Some((spec.width, spec.height)),
+        model: Some(mention(&assets.checkpoint)),
+        loras: loras
+            .map(|(lora, asset)| LoraMention {
+                name: asset.title.clone(),
+                hash: mention(asset).hash,
+                unet: lora.unet.value(),
+                text: lora.text.value(),
+            })
+            .collect(),
+        rng: Some(spec.rng),
+        ..Settings::default()
     }
-    fields.push((
-        "Version",
-        concat!("Hearth ", env!("CARGO_PKG_VERSION")).to_owned(),
-    ));
-    fields.push(("Hashes", json!(hashes).to_string()));
-    fields
 }
 
 /// Returns the `hearth` text: the job as asked, for exact repetition.
 pub(crate) fn story(spec: &JobSpec) -> String {
     json!({"version": 1, "spec": spec}).to_string()
-}
-
-/// Writes a value as A1111 does: as a JSON string if it holds what separates fields. `Hashes` is
-/// JSON itself and stays as it is, as Civitai expects it.
-fn quote(value: &str) -> String {
-    if value.starts_with('{') || !value.contains([',', '\n', ':']) {
-        return value.to_owned();
-    }
-    json!(value).to_string()
-}
-
-fn sampler_label(sampler: Sampler) -> &'static str {
-    match sampler {
-        Sampler::Euler => "Euler",
-        other => other.name(),
-    }
-}
-
-fn schedule_label(schedule: NoiseSchedule) -> &'static str {
-    match schedule {
-        NoiseSchedule::Normal => "Normal",
-        NoiseSchedule::Karras => "Karras",
-        NoiseSchedule::Exponential => "Exponential",
-        NoiseSchedule::SgmUniform => "SGM Uniform",
-        NoiseSchedule::Simple => "Simple",
-        NoiseSchedule::Model => "Automatic",
-        other => other.name(),
-    }
-}
-
-fn rng_label(rng: Rng) -> &'static str {
-    match rng {
-        Rng::TorchCpu => "CPU",
-        Rng::Nv => "NV",
-    }
 }

@@ -1,0 +1,133 @@
+//! Blurs of single planes: a true Gaussian for masks, three box blurs for wide ones.
+
+use rayon::prelude::*;
+
+/// Returns rows as columns.
+pub(super) fn transposed<T: Copy>(plane: &[T], width: usize, height: usize) -> Vec<T> {
+    let column = |x: usize| (0..height).map(move |y| plane[y * width + x]);
+    (0..width).flat_map(column).collect()
+}
+
+/// Returns a value as a byte, rounded half to even.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "clamped to a byte; NaN becomes 0"
+)]
+pub(super) fn byte(value: f32) -> u8 {
+    value.round_ties_even().clamp(0.0, 255.0) as u8
+}
+
+/// Applies a filter to every row, then to every column.
+fn separable(
+    plane: &[f32],
+    width: usize,
+    height: usize,
+    filter: impl Fn(&[f32]) -> Vec<f32> + Sync,
+) -> Vec<f32> {
+    let across: Vec<f32> = plane
+        .par_chunks_exact(width)
+        .flat_map_iter(&filter)
+        .collect();
+    let turned = transposed(&across, width, height);
+    let down: Vec<f32> = turned
+        .par_chunks_exact(height)
+        .flat_map_iter(&filter)
+        .collect();
+    transposed(&down, height, width)
+}
+
+/// Blurs with a Gaussian of standard deviation `sigma`, cut at `floor(2.5 sigma + 0.5)` places and
+/// mirrored at the borders without repeating the outermost place: `OpenCV`'s `GaussianBlur` with the
+/// kernel size that A1111 asks it for.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a radius of at most a picture's side"
+)]
+pub(super) fn gaussian(plane: &[f32], width: usize, height: usize, sigma: f32) -> Vec<f32> {
+    let radius = (2.5 * sigma + 0.5).max(0.0) as usize;
+    let radius = radius.min(width.max(height));
+    if radius == 0 {
+        return plane.to_vec();
+    }
+    let weights = weights(radius, sigma);
+    separable(plane, width, height, |row| {
+        let place = |i: usize| -> f32 {
+            let near = weights.iter().enumerate();
+            near.map(|(k, weight)| weight * row[mirrored(i + k, radius, row.len())])
+                .sum()
+        };
+        (0..row.len()).map(place).collect()
+    })
+}
+
+fn weights(radius: usize, sigma: f32) -> Vec<f32> {
+    let weight = |k: usize| {
+        let distance = k.abs_diff(radius) as f32 / sigma;
+        libm::expf(-0.5 * distance * distance)
+    };
+    let weights: Vec<f32> = (0..=2 * radius).map(weight).collect();
+    let sum: f32 = weights.iter().sum();
+    weights.into_iter().map(|weight| weight / sum).collect()
+}
+
+/// Returns the place `i - radius` of a row, mirrored into it as often as it takes.
+fn mirrored(i: usize, radius: usize, len: usize) -> usize {
+    if len == 1 {
+        return 0;
+    }
+    let period = 2 * (len - 1);
+    // A multiple of the period keeps the subtraction above zero.
+    let at = (i + period * radius.div_ceil(period) - radius) % period;
+    at.min(period - at)
+}
+
+/// Blurs like a Gaussian of standard deviation `sigma` by three box blurs whose outermost places
+/// count in part (Gwosdek and others, 2011), as Pillow's `GaussianBlur`. The borders are
+/// continued. The cost does not depend on `sigma`.
+pub(super) fn boxes(plane: &[f32], width: usize, height: usize, sigma: f32) -> Vec<f32> {
+    let radius = box_radius(sigma);
+    separable(plane, width, height, |row| {
+        let mut row = row.to_vec();
+        for _ in 0..3 {
+            row = box_row(&row, radius);
+        }
+        row
+    })
+}
+
+/// Returns the radius of three boxes that together have a Gaussian's variance.
+fn box_radius(sigma: f32) -> f32 {
+    let variance = sigma * sigma / 3.0;
+    let whole = ((12.0 * variance + 1.0).sqrt() - 1.0) / 2.0;
+    let whole = whole.floor();
+    let part = (2.0 * whole + 1.0) * (whole * (whole + 1.0) - 3.0 * variance)
+        / (6.0 * (variance - (whole + 1.0) * (whole + 1.0)));
+    whole + part
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a radius of at most a few hundred places"
+)]
+fn box_row(row: &[f32], radius: f32) -> Vec<f32> {
+    let last = row.len() - 1;
+    let whole = radius.floor();
+    let part = radius - whole;
+    let reach = whole as usize;
+    let at = |i: usize, shift: usize| row[(i + shift).min(last)];
+    let before = |i: usize, shift: usize| row[i.saturating_sub(shift)];
+    // f64: a running sum over a whole row would drift in f32.
+    let mut sum: f64 = (0..=reach).map(|k| f64::from(at(0, k))).sum();
+    sum += f64::from(row[0]) * reach as f64;
+    let area = f64::from(2.0 * radius + 1.0);
+    let place = |i: usize| {
+        let edges = f64::from(part * (before(i, reach + 1) + at(i, reach + 1)));
+        let value = (sum + edges) / area;
+        sum += f64::from(at(i, reach + 1)) - f64::from(before(i, reach));
+        value as f32
+    };
+    (0..row.len()).map(place).collect()
+}
