@@ -14,9 +14,9 @@ use crate::checkpoint::Checkpoint;
 use crate::layers::Pass;
 use crate::load::LoadError;
 use crate::noise::{Noise, Recipe, Variation};
+use crate::prompt::{PromptError, Script, Stage};
 use crate::sampler::{Level, Step, Stepper, Tuning};
 use crate::schedule::{Aligned, PlanRequest};
-use crate::prompt::{PromptError, Script, Stage};
 use crate::tensor_file::{OwnedTensor, write};
 use crate::unet::Conditioning;
 use crate::warning::Warning;
@@ -308,7 +308,7 @@ impl Job<'_> {
                 files.push(latent_file(step).map_err(RunError::Latent)?);
             }
             let done = u32::try_from(step.number + 1).unwrap_or(steps);
-            let preview = preview::preview(&step.denoised)?;
+            let preview = preview::preview(&step.denoised, self.checkpoint.vae.scale())?;
             progress.phase(Phase::Denoising { step: done, steps }, preview);
             Ok(())
         };

@@ -1,6 +1,5 @@
 //! The networks of a diffusers folder one by one, whatever the family: text, noise, pixels.
 
-
 use hearth_protocol::engine::AssetFile;
 
 use super::Values;
