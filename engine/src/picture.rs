@@ -18,6 +18,7 @@ mod exif;
 mod fill;
 mod fooocus;
 mod format;
+mod from_job;
 mod info;
 mod infotext;
 mod invoke;
@@ -41,14 +42,14 @@ mod webp_file;
 mod xmp;
 
 use candle_core::Tensor;
-use hearth_protocol::engine::{Assets, ModelAsset};
+use hearth_protocol::engine::Assets;
 use hearth_protocol::job::JobSpec;
 use serde_json::json;
 
 use crate::preview::byte;
 
 pub use animation::{Animation, Frames, animate};
-pub use compose::{Fit, Margins, Rect, extend, fit};
+pub use compose::{Rect, extend, fit};
 pub use decode::{Decoded, decode};
 pub use encode::{EncodeError, Encoding, Story, encode};
 pub use fill::fill;
@@ -99,36 +100,7 @@ pub(crate) fn png(
 
 /// Returns A1111's `parameters` text for a job.
 pub(crate) fn parameters(spec: &JobSpec, assets: &Assets) -> String {
-    settings(spec, assets).infotext()
-}
-
-fn settings(spec: &JobSpec, assets: &Assets) -> Settings {
-    let mention = |asset: &ModelAsset| Mention {
-        name: Some(asset.title.clone()),
-        hash: Some(asset.hash.clone()).filter(|hash| !hash.is_empty()),
-    };
-    let loras = spec.loras.iter().zip(&assets.loras);
-    Settings {
-        prompt: spec.prompt.clone(),
-        negative: spec.negative.clone(),
-        steps: Some(spec.steps),
-        sampler: Some(spec.sampler.name()),
-        schedule: Some(spec.schedule.name()),
-        guidance: Some(spec.guidance.value()),
-        seed: Some(spec.seed),
-        size: Some((spec.width, spec.height)),
-        model: Some(mention(&assets.checkpoint)),
-        loras: loras
-            .map(|(lora, asset)| LoraMention {
-                name: asset.title.clone(),
-                hash: mention(asset).hash,
-                unet: lora.unet.value(),
-                text: lora.text.value(),
-            })
-            .collect(),
-        rng: Some(spec.rng),
-        ..Settings::default()
-    }
+    from_job::settings(spec, assets).infotext()
 }
 
 /// Returns the `hearth` text: the job as asked, for exact repetition.

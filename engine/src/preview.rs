@@ -4,19 +4,55 @@ use candle_core::{Result, Tensor};
 use hearth_protocol::job::Preview;
 use hearth_protocol::limits;
 
-/// What each latent channel of Stable Diffusion 1 adds to red, green and blue.
-const FACTORS: [[f32; 3]; 4] = [
-    [0.3512, 0.2297, 0.3227],
-    [0.3250, 0.4974, 0.2350],
-    [-0.2829, 0.1762, 0.2721],
-    [-0.2120, -0.2616, -0.7177],
-];
+/// What each latent channel adds to red, green and blue, and what they begin with.
+struct Colours {
+    factors: [[f32; 3]; 4],
+    bias: [f32; 3],
+}
 
-/// Returns a preview of latents `[1, 4, height, width]`, thinned out until it fits the wire's bound.
-pub(crate) fn preview(latents: &Tensor) -> Result<Option<Preview>> {
+/// Stable Diffusion 1 and 2; other models with four channels look alike as a rule.
+const CLASSIC: Colours = Colours {
+    factors: [
+        [0.3512, 0.2297, 0.3227],
+        [0.3250, 0.4974, 0.2350],
+        [-0.2829, 0.1762, 0.2721],
+        [-0.2120, -0.2616, -0.7177],
+    ],
+    bias: [0.0; 3],
+};
+
+/// Stable Diffusion XL.
+const XL: Colours = Colours {
+    factors: [
+        [0.3651, 0.4232, 0.4341],
+        [-0.2533, -0.0042, 0.1068],
+        [0.1076, 0.1111, -0.0362],
+        [-0.3165, -0.2492, -0.2188],
+    ],
+    bias: [0.1084, -0.0175, -0.0011],
+};
+
+/// The scale by which SDXL's autoencoder is known.
+const XL_SCALE: f64 = 0.130_25;
+
+impl Colours {
+    /// Tells latent spaces apart by the scale of their autoencoder.
+    fn of(scale: f64) -> Self {
+        if (scale - XL_SCALE).abs() < 1e-6 {
+            XL
+        } else {
+            CLASSIC
+        }
+    }
+}
+
+/// Returns a preview of latents `[1, 4, height, width]` as the UNet sees them, thinned out until it
+/// fits the wire's bound. `scale` is the autoencoder's `scaling_factor`.
+pub(crate) fn preview(latents: &Tensor, scale: f64) -> Result<Option<Preview>> {
+    let Colours { factors, bias } = Colours::of(scale);
     let (_, channels, height, width) = latents.dims4()?;
     let values = latents.flatten_all()?.to_vec1::<f32>()?;
-    if channels != FACTORS.len() {
+    if channels != factors.len() {
         return Ok(None);
     }
     let thin = (1..)
@@ -26,8 +62,8 @@ pub(crate) fn preview(latents: &Tensor) -> Result<Option<Preview>> {
     for y in (0..height).step_by(thin) {
         for x in (0..width).step_by(thin) {
             let at = |channel: usize| values[(channel * height + y) * width + x];
-            let mut colour = [0.0_f32; 3];
-            for (channel, factors) in FACTORS.iter().enumerate() {
+            let mut colour = bias;
+            for (channel, factors) in factors.iter().enumerate() {
                 for (sum, factor) in colour.iter_mut().zip(factors) {
                     *sum += at(channel) * factor;
                 }
@@ -60,10 +96,21 @@ mod tests {
     #[test]
     fn preview_of_nothing_is_grey_and_bounded() {
         let latents = Tensor::zeros((1, 4, 300, 100), DType::F32, &Device::Cpu).unwrap();
-        let preview = preview(&latents).unwrap().unwrap();
+        let preview = preview(&latents, 0.18215).unwrap().unwrap();
         assert_eq!((preview.width, preview.height), (50, 150));
         assert!(preview.rgb.iter().all(|b| *b == 128));
         assert_eq!(preview.rgb.len(), 3 * 50 * 150);
+    }
+
+    #[test]
+    fn each_latent_space_has_colours_of_its_own() {
+        let latents = Tensor::ones((1, 4, 1, 1), DType::F32, &Device::Cpu).unwrap();
+        let colour = |scale| preview(&latents, scale).unwrap().unwrap().rgb;
+        let expected = |sums: [f32; 3]| sums.map(byte).to_vec();
+        assert_eq!(colour(0.18215), expected([0.1813, 0.6406, 0.1122]));
+        assert_eq!(colour(0.13025), expected([0.0111, 0.2633, 0.2848]));
+        let other = Tensor::ones((1, 16, 1, 1), DType::F32, &Device::Cpu).unwrap();
+        assert_eq!(preview(&other, 0.3611).unwrap(), None);
     }
 
     #[test]

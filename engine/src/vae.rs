@@ -64,6 +64,11 @@ impl Vae {
         })
     }
 
+    /// Returns what latents are multiplied by for the UNet.
+    pub(crate) fn scale(&self) -> f64 {
+        self.scale
+    }
+
     /// Returns how many pixels a latent covers in each direction.
     pub(crate) fn factor(&self) -> usize {
         self.factor

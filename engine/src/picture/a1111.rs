@@ -1,6 +1,6 @@
 //! Reading A1111's `parameters` text, also as Forge, SD.Next and Civitai write it.
 
-use hearth_protocol::job::Rng;
+use hearth_protocol::job::{NoiseSchedule, Rng, Sampler};
 use serde_json::Value;
 
 use super::labels;
@@ -180,6 +180,9 @@ fn core(recovered: &mut Recovered, key: &str, value: &str) -> bool {
             "NV" | "GPU" => recovered.settings.rng = Some(Rng::Nv),
             _ => recovered.unknown(key, value),
         },
+        "Discard penultimate sigma" => {
+            recovered.settings.discard_penultimate = value.eq_ignore_ascii_case("true");
+        }
         "Tiling" => recovered.settings.tiling = value.eq_ignore_ascii_case("true"),
         "Variation seed" => {
             let seed = recovered.number(key, value, whole);
@@ -293,7 +296,10 @@ fn passes(recovered: &mut Recovered, key: &str, value: &str) -> bool {
         "Hires steps" => {
             hires(recovered).steps = recovered.number(key, value, whole).filter(|n| *n > 0);
         }
-        "Hires upscaler" => hires(recovered).upscaler = Some(value.to_owned()),
+        "Hires upscaler" => {
+            let upscaler = recovered.upscaler(value);
+            hires(recovered).upscaler = Some(upscaler);
+        }
         "Hires resize" => {
             let size = size(recovered, key, value);
             hires(recovered).size = size;
@@ -306,7 +312,10 @@ fn passes(recovered: &mut Recovered, key: &str, value: &str) -> bool {
         "Masked area padding" => {
             inpaint(recovered).only_masked_padding = recovered.number(key, value, whole);
         }
-        "Masked content" => inpaint(recovered).masked_content = Some(value.to_lowercase()),
+        "Masked content" => match labels::mask_fill(value) {
+            Some(fill) => inpaint(recovered).masked_content = Some(fill),
+            None => recovered.unknown(key, value),
+        },
         _ => return false,
     }
     true
@@ -342,9 +351,9 @@ fn defaults(recovered: &mut Recovered, fields: &Fields) {
     let settings = &mut recovered.settings;
     if settings.schedule.is_none() {
         settings.schedule = match settings.sampler {
-            Some(_) if is_ours && field("Schedule type").is_some() => Some("model"),
-            Some("ddim") => Some("ddim_uniform"),
-            Some(_) if !is_ours && had_no_schedules(version) => Some("normal"),
+            Some(_) if is_ours && field("Schedule type").is_some() => Some(NoiseSchedule::Model),
+            Some(Sampler::Ddim) => Some(NoiseSchedule::DdimUniform),
+            Some(_) if !is_ours && had_no_schedules(version) => Some(NoiseSchedule::Normal),
             Some(sampler) if !is_ours => labels::automatic(sampler),
             Some(_) | None => None,
         };

@@ -14,7 +14,7 @@ use hearth_protocol::job::{Compat, Rng};
 
 use super::loose_json::{decimal, small, whole};
 use super::recovered::{Oddity, Recovered, quote};
-use super::settings::Mention;
+use super::settings::{Hires, Mention};
 use graph::{Graph, Node};
 use origin::{Origin, Start};
 
@@ -73,8 +73,15 @@ impl<'a> Walk<'a> {
                 break;
             };
             match origin.enlarged {
-                Some(mut hires) => {
-                    hires.steps = self.steps(sampler);
+                Some(enlarged) => {
+                    let hires = Hires {
+                        scale: enlarged.scale,
+                        size: enlarged.size,
+                        steps: self.steps(sampler),
+                        upscaler: enlarged
+                            .upscaler
+                            .map(|label| self.recovered.upscaler(&label)),
+                    };
                     self.recovered.settings.denoise = self.denoise(sampler);
                     self.recovered.settings.hires = Some(hires);
                 }

@@ -1,5 +1,7 @@
 //! Cutting, fitting and pasting: what img2img, inpainting and outpainting start and end with.
 
+use hearth_protocol::job::{Fit, Margins};
+
 use super::format::{DecodeError, check_size};
 use super::mask::Mask;
 use super::raster::{Picture, index};
@@ -144,18 +146,8 @@ fn mix(under: u8, over: u8, share: u8) -> u8 {
     ((under * (255 - share) + over * share + 127) / 255).to_le_bytes()[0]
 }
 
-/// What happens to proportions when a picture gets another size.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fit {
-    /// They give way.
-    Stretch,
-    /// The middle is cut out.
-    Crop,
-    /// All of it is kept, and its edges are continued to fill the rest.
-    Pad,
-}
-
-/// Returns the picture at another size.
+/// Returns the picture at another size: stretched, cut to the proportions, or kept whole with its
+/// edges continued.
 ///
 /// # Errors
 /// [`DecodeError::Size`] when a side is out of range.
@@ -205,19 +197,6 @@ fn inscribed(bounds: (u32, u32), shape: (u32, u32)) -> (u32, u32) {
     } else {
         (rounded(bh * sw, sh).clamp(1, bounds.0), bounds.1)
     }
-}
-
-/// How far a picture grows to each side, in pixels.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Margins {
-    /// To the left.
-    pub left: u32,
-    /// Upwards.
-    pub top: u32,
-    /// To the right.
-    pub right: u32,
-    /// Downwards.
-    pub bottom: u32,
 }
 
 /// Extends the canvas for outpainting: the outermost pixels are continued into the margins, and

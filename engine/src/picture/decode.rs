@@ -61,7 +61,7 @@ pub fn decode(bytes: &[u8]) -> Result<Decoded, DecodeError> {
         }
     };
     let orientation = exif.and_then(|exif| exif::read(exif).orientation);
-    split(format, &raw, orientation.unwrap_or(1))
+    split(format, raw, orientation.unwrap_or(1))
 }
 
 fn png(bytes: &[u8]) -> Result<Raw, DecodeError> {
@@ -122,7 +122,7 @@ fn webp(bytes: &[u8]) -> Result<Raw, DecodeError> {
 }
 
 /// Takes channels apart and turns them upright.
-fn split(format: Format, raw: &Raw, orientation: u8) -> Result<Decoded, DecodeError> {
+fn split(format: Format, raw: Raw, orientation: u8) -> Result<Decoded, DecodeError> {
     let (width, height) = raw.size;
     check_size(width, height)?;
     let count = index(width) * index(height);
@@ -130,6 +130,14 @@ fn split(format: Format, raw: &Raw, orientation: u8) -> Result<Decoded, DecodeEr
         return Err(DecodeError::Part {
             format,
             part: "a row of pixels",
+        });
+    }
+    if raw.channels == 3 && orientation == 1 {
+        let picture = Picture::new(width, height, raw.bytes)?;
+        return Ok(Decoded {
+            format,
+            picture,
+            alpha: None,
         });
     }
     let turn = Turn::new(index(width), index(height), orientation);

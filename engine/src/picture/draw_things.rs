@@ -1,6 +1,6 @@
 //! Draw Things: a JSON object in the user comment of XMP or EXIF.
 
-use hearth_protocol::job::Rng;
+use hearth_protocol::job::{NoiseSchedule, Rng, Sampler};
 use serde_json::{Map, Value};
 
 use super::a1111;
@@ -97,8 +97,12 @@ fn sampler(recovered: &mut Recovered, map: &Map<String, Value>) {
     if let Some(sampler) = recovered.settings.sampler
         && recovered.settings.schedule.is_none()
     {
-        let is_ddim = matches!(sampler, "ddim" | "plms");
-        recovered.settings.schedule = Some(if is_ddim { "ddim_uniform" } else { "normal" });
+        let is_ddim = matches!(sampler, Sampler::Ddim | Sampler::Plms);
+        recovered.settings.schedule = Some(if is_ddim {
+            NoiseSchedule::DdimUniform
+        } else {
+            NoiseSchedule::Normal
+        });
     }
     match text(map.get("seed_mode")).as_deref() {
         Some("Torch CPU Compatible") => recovered.settings.rng = Some(Rng::TorchCpu),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use hearth_protocol::job::Rng;
 use serde_json::json;
 
-use super::labels::{sampler_label, schedule_label};
+use super::labels::{mask_fill_label, sampler_label, schedule_label, upscaler_label};
 use super::lora_tag::{plain_name, tag};
 use super::settings::{Inpaint, Mention, Settings};
 
@@ -72,11 +72,16 @@ impl Settings {
         add("Clip skip", text(self.clip_skip.filter(|n| *n > 1)));
         add("ENSD", text(self.noise_seed_delta));
         add("RNG", self.rng.map(|rng| rng_label(rng).to_owned()));
+        let discards = self.discard_penultimate.then(|| "True".to_owned());
+        add("Discard penultimate sigma", discards);
         add("Tiling", self.tiling.then(|| "True".to_owned()));
         if let Some(hires) = &self.hires {
             add("Hires upscale", text(hires.scale));
             add("Hires steps", text(hires.steps));
-            add("Hires upscaler", hires.upscaler.clone());
+            add(
+                "Hires upscaler",
+                hires.upscaler.map(|u| upscaler_label(u).to_owned()),
+            );
             add("Hires resize", hires.size.map(sides));
         }
         if let Some(inpaint) = &self.inpaint {
@@ -139,11 +144,14 @@ impl Settings {
 
 fn inpaint_fields(inpaint: &Inpaint) -> [(&'static str, Option<String>); 4] {
     let padding = inpaint.only_masked_padding;
+    let content = inpaint
+        .masked_content
+        .map(|fill| mask_fill_label(fill).to_owned());
     [
         ("Mask blur", text(inpaint.mask_blur)),
         ("Inpaint area", padding.map(|_| "Only masked".to_owned())),
         ("Masked area padding", text(padding)),
-        ("Masked content", inpaint.masked_content.clone()),
+        ("Masked content", content),
     ]
 }
 

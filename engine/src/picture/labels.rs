@@ -4,26 +4,28 @@
 //! schedule along with the sampler: A1111's old `DPM++ 2M Karras`, `InvokeAI`'s `_k`, Draw Things'
 //! `AYS` and `Trailing`.
 
+use hearth_protocol::job::{MaskFill, NoiseSchedule, Sampler, Upscaler};
+
 /// One sampler: its name, A1111's label, the schedule A1111 takes for "Automatic", and the names
 /// of other programs in lower case.
 struct Row {
-    name: &'static str,
+    name: Sampler,
     label: &'static str,
-    automatic: &'static str,
+    automatic: NoiseSchedule,
     aliases: &'static [&'static str],
 }
 
 const SAMPLERS: [Row; 16] = [
     row(
-        "euler",
+        Sampler::Euler,
         "Euler",
-        "normal",
+        NoiseSchedule::Normal,
         &["k_euler", "eulerdiscretescheduler"],
     ),
     row(
-        "euler_a",
+        Sampler::EulerA,
         "Euler a",
-        "normal",
+        NoiseSchedule::Normal,
         &[
             "k_euler_a",
             "euler_ancestral",
@@ -33,21 +35,21 @@ const SAMPLERS: [Row; 16] = [
         ],
     ),
     row(
-        "heun",
+        Sampler::Heun,
         "Heun",
-        "normal",
+        NoiseSchedule::Normal,
         &["k_heun", "heundiscretescheduler"],
     ),
     row(
-        "dpm_2",
+        Sampler::Dpm2,
         "DPM2",
-        "karras",
+        NoiseSchedule::Karras,
         &["k_dpm_2", "kdpm_2", "dpm2", "kdpm2discretescheduler"],
     ),
     row(
-        "dpm_2_a",
+        Sampler::Dpm2A,
         "DPM2 a",
-        "karras",
+        NoiseSchedule::Karras,
         &[
             "k_dpm_2_a",
             "kdpm_2_a",
@@ -57,9 +59,9 @@ const SAMPLERS: [Row; 16] = [
         ],
     ),
     row(
-        "dpmpp_2s_a",
+        Sampler::Dpmpp2sA,
         "DPM++ 2S a",
-        "karras",
+        NoiseSchedule::Karras,
         &[
             "k_dpmpp_2s_a",
             "dpmpp_2s_ancestral",
@@ -68,88 +70,125 @@ const SAMPLERS: [Row; 16] = [
         ],
     ),
     row(
-        "dpmpp_2m",
+        Sampler::Dpmpp2m,
         "DPM++ 2M",
-        "karras",
+        NoiseSchedule::Karras,
         &["k_dpmpp_2m", "dpm++2m", "dpmsolvermultistepscheduler"],
     ),
     row(
-        "dpmpp_sde",
+        Sampler::DpmppSde,
         "DPM++ SDE",
-        "karras",
+        NoiseSchedule::Karras,
         &["k_dpmpp_sde", "dpmpp_sde_gpu", "dpmsolversdescheduler"],
     ),
     row(
-        "dpmpp_2m_sde",
+        Sampler::Dpmpp2mSde,
         "DPM++ 2M SDE",
-        "exponential",
+        NoiseSchedule::Exponential,
         &["k_dpmpp_2m_sde", "dpmpp_2m_sde_gpu", "dpm++2m_sde"],
     ),
     row(
-        "dpmpp_3m_sde",
+        Sampler::Dpmpp3mSde,
         "DPM++ 3M SDE",
-        "exponential",
+        NoiseSchedule::Exponential,
         &["k_dpmpp_3m_sde", "dpmpp_3m_sde_gpu"],
     ),
-    row("lms", "LMS", "normal", &["k_lms", "lmsdiscretescheduler"]),
-    row("ddim", "DDIM", "ddim_uniform", &["k_ddim", "ddimscheduler"]),
-    row("plms", "PLMS", "ddim_uniform", &["pndm", "pndmscheduler"]),
     row(
-        "unipc",
+        Sampler::Lms,
+        "LMS",
+        NoiseSchedule::Normal,
+        &["k_lms", "lmsdiscretescheduler"],
+    ),
+    row(
+        Sampler::Ddim,
+        "DDIM",
+        NoiseSchedule::DdimUniform,
+        &["k_ddim", "ddimscheduler"],
+    ),
+    row(
+        Sampler::Plms,
+        "PLMS",
+        NoiseSchedule::DdimUniform,
+        &["pndm", "pndmscheduler"],
+    ),
+    row(
+        Sampler::Unipc,
         "UniPC",
-        "normal",
+        NoiseSchedule::Normal,
         &["uni_pc", "uni pc", "unipcmultistepscheduler"],
     ),
-    row("lcm", "LCM", "normal", &["lcmscheduler"]),
-    row("ddpm", "DDPM", "normal", &["ddpmscheduler"]),
+    row(
+        Sampler::Lcm,
+        "LCM",
+        NoiseSchedule::Normal,
+        &["lcmscheduler"],
+    ),
+    row(
+        Sampler::Ddpm,
+        "DDPM",
+        NoiseSchedule::Normal,
+        &["ddpmscheduler"],
+    ),
 ];
 
 /// Labels of samplers that Hearth does not have, and the nearest it has.
-const NEAREST: [(&str, &str); 7] = [
-    ("dpm++ 2m sde heun", "dpmpp_2m_sde"),
-    ("dpmpp_2m_sde_heun", "dpmpp_2m_sde"),
-    ("dpmpp_2m_sde_heun_gpu", "dpmpp_2m_sde"),
-    ("uni_pc_bh2", "unipc"),
-    ("dpmpp_2s", "dpmpp_2s_a"),
-    ("dpmpp_3m", "dpmpp_2m"),
-    ("dpmsolver", "dpmpp_2m"),
+const NEAREST: [(&str, Sampler); 7] = [
+    ("dpm++ 2m sde heun", Sampler::Dpmpp2mSde),
+    ("dpmpp_2m_sde_heun", Sampler::Dpmpp2mSde),
+    ("dpmpp_2m_sde_heun_gpu", Sampler::Dpmpp2mSde),
+    ("uni_pc_bh2", Sampler::Unipc),
+    ("dpmpp_2s", Sampler::Dpmpp2sA),
+    ("dpmpp_3m", Sampler::Dpmpp2m),
+    ("dpmsolver", Sampler::Dpmpp2m),
 ];
 
 /// Schedules: name, A1111's label, other names in lower case.
-const SCHEDULES: [(&str, &str, &[&str]); 10] = [
+const SCHEDULES: [(NoiseSchedule, &str, &[&str]); 10] = [
     // A1111's Uniform is evenly spaced over timesteps; the native one of `NovelAI` as well.
-    ("normal", "Normal", &["uniform", "discrete", "native"]),
-    ("karras", "Karras", &[]),
-    // Polyexponential with A1111's rho of one is the same curve.
-    ("exponential", "Exponential", &["polyexponential"]),
-    ("sgm_uniform", "SGM Uniform", &["sgmuniform", "trailing"]),
-    ("simple", "Simple", &[]),
-    ("model", "Automatic", &[]),
-    ("ddim_uniform", "DDIM", &["ddim uniform"]),
-    ("beta", "Beta", &[]),
     (
-        "align_your_steps",
+        NoiseSchedule::Normal,
+        "Normal",
+        &["uniform", "discrete", "native"],
+    ),
+    (NoiseSchedule::Karras, "Karras", &[]),
+    // Polyexponential with A1111's rho of one is the same curve.
+    (
+        NoiseSchedule::Exponential,
+        "Exponential",
+        &["polyexponential"],
+    ),
+    (
+        NoiseSchedule::SgmUniform,
+        "SGM Uniform",
+        &["sgmuniform", "trailing"],
+    ),
+    (NoiseSchedule::Simple, "Simple", &[]),
+    (NoiseSchedule::Model, "Automatic", &[]),
+    (NoiseSchedule::DdimUniform, "DDIM", &["ddim uniform"]),
+    (NoiseSchedule::Beta, "Beta", &[]),
+    (
+        NoiseSchedule::AlignYourSteps,
         "Align Your Steps",
         &["ays", "align_your_steps_11", "align_your_steps_32"],
     ),
-    ("kl_optimal", "KL Optimal", &[]),
+    (NoiseSchedule::KlOptimal, "KL Optimal", &[]),
 ];
 
 /// Endings of a sampler's label that name a schedule.
-const ENDINGS: [(&str, &str); 8] = [
-    (" karras", "karras"),
-    (" exponential", "exponential"),
-    (" sgm uniform", "sgm_uniform"),
-    (" trailing", "sgm_uniform"),
-    ("_trailing", "sgm_uniform"),
-    (" ays", "align_your_steps"),
-    ("_ays", "align_your_steps"),
-    ("_k", "karras"),
+const ENDINGS: [(&str, NoiseSchedule); 8] = [
+    (" karras", NoiseSchedule::Karras),
+    (" exponential", NoiseSchedule::Exponential),
+    (" sgm uniform", NoiseSchedule::SgmUniform),
+    (" trailing", NoiseSchedule::SgmUniform),
+    ("_trailing", NoiseSchedule::SgmUniform),
+    (" ays", NoiseSchedule::AlignYourSteps),
+    ("_ays", NoiseSchedule::AlignYourSteps),
+    ("_k", NoiseSchedule::Karras),
 ];
 
 /// Draw Things' samplers in the order of its numbers; `TCD` and `Substep` have no counterpart.
 const DRAW_THINGS: [Option<Label>; 20] = {
-    const fn both(sampler: &'static str, schedule: &'static str) -> Label {
+    const fn both(sampler: Sampler, schedule: NoiseSchedule) -> Label {
         Label {
             sampler,
             schedule: Some(schedule),
@@ -157,33 +196,33 @@ const DRAW_THINGS: [Option<Label>; 20] = {
         }
     }
     [
-        Some(both("dpmpp_2m", "karras")),
-        Some(both("euler_a", "normal")),
-        Some(both("ddim", "ddim_uniform")),
-        Some(both("plms", "ddim_uniform")),
-        Some(both("dpmpp_sde", "karras")),
-        Some(both("unipc", "normal")),
-        Some(both("lcm", "normal")),
+        Some(both(Sampler::Dpmpp2m, NoiseSchedule::Karras)),
+        Some(both(Sampler::EulerA, NoiseSchedule::Normal)),
+        Some(both(Sampler::Ddim, NoiseSchedule::DdimUniform)),
+        Some(both(Sampler::Plms, NoiseSchedule::DdimUniform)),
+        Some(both(Sampler::DpmppSde, NoiseSchedule::Karras)),
+        Some(both(Sampler::Unipc, NoiseSchedule::Normal)),
+        Some(both(Sampler::Lcm, NoiseSchedule::Normal)),
         None,
         None,
         None,
-        Some(both("euler_a", "sgm_uniform")),
-        Some(both("dpmpp_sde", "sgm_uniform")),
-        Some(both("dpmpp_2m", "align_your_steps")),
-        Some(both("euler_a", "align_your_steps")),
-        Some(both("dpmpp_sde", "align_your_steps")),
-        Some(both("dpmpp_2m", "sgm_uniform")),
-        Some(both("ddim", "sgm_uniform")),
-        Some(both("unipc", "sgm_uniform")),
-        Some(both("unipc", "align_your_steps")),
+        Some(both(Sampler::EulerA, NoiseSchedule::SgmUniform)),
+        Some(both(Sampler::DpmppSde, NoiseSchedule::SgmUniform)),
+        Some(both(Sampler::Dpmpp2m, NoiseSchedule::AlignYourSteps)),
+        Some(both(Sampler::EulerA, NoiseSchedule::AlignYourSteps)),
+        Some(both(Sampler::DpmppSde, NoiseSchedule::AlignYourSteps)),
+        Some(both(Sampler::Dpmpp2m, NoiseSchedule::SgmUniform)),
+        Some(both(Sampler::Ddim, NoiseSchedule::SgmUniform)),
+        Some(both(Sampler::Unipc, NoiseSchedule::SgmUniform)),
+        Some(both(Sampler::Unipc, NoiseSchedule::AlignYourSteps)),
         None,
     ]
 };
 
 const fn row(
-    name: &'static str,
+    name: Sampler,
     label: &'static str,
-    automatic: &'static str,
+    automatic: NoiseSchedule,
     aliases: &'static [&'static str],
 ) -> Row {
     Row {
@@ -198,9 +237,9 @@ const fn row(
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Label {
     /// The sampler's name in `protocol::job`.
-    pub sampler: &'static str,
+    pub sampler: Sampler,
     /// The schedule, where the label names one too.
-    pub schedule: Option<&'static str>,
+    pub schedule: Option<NoiseSchedule>,
     /// Whether it is that sampler, and not just the nearest there is.
     pub exact: bool,
 }
@@ -218,7 +257,7 @@ pub fn sampler(label: &str) -> Option<Label> {
     }
     if let Some((_, sampler)) = NEAREST.iter().find(|(name, _)| *name == label) {
         return Some(Label {
-            sampler,
+            sampler: *sampler,
             schedule: None,
             exact: false,
         });
@@ -226,15 +265,17 @@ pub fn sampler(label: &str) -> Option<Label> {
     ENDINGS.iter().find_map(|(ending, schedule)| {
         let inner = sampler(label.strip_suffix(ending)?)?;
         Some(Label {
-            schedule: Some(schedule),
+            schedule: Some(*schedule),
             ..inner
         })
     })
 }
 
-fn exact(label: &str) -> Option<&'static str> {
+fn exact(label: &str) -> Option<Sampler> {
     let is = |row: &&Row| {
-        row.name == label || row.label.to_lowercase() == label || row.aliases.contains(&label)
+        row.name.name() == label
+            || row.label.to_lowercase() == label
+            || row.aliases.contains(&label)
     };
     SAMPLERS.iter().find(is).map(|row| row.name)
 }
@@ -245,33 +286,86 @@ pub(super) fn draw_things(number: u64) -> Option<Label> {
 }
 
 /// Reads the label or name of a noise schedule. "Automatic" depends on the sampler and is not one.
-pub fn schedule(label: &str) -> Option<&'static str> {
+pub fn schedule(label: &str) -> Option<NoiseSchedule> {
     let label = label.trim().to_lowercase();
     SCHEDULES
         .iter()
-        .filter(|(name, ..)| *name != "model")
+        .filter(|(name, ..)| *name != NoiseSchedule::Model)
         .find(|(name, shown, aliases)| {
-            *name == label || shown.to_lowercase() == label || aliases.contains(&label.as_str())
+            name.name() == label
+                || shown.to_lowercase() == label
+                || aliases.contains(&label.as_str())
         })
         .map(|(name, ..)| *name)
 }
 
 /// Returns the schedule that A1111 takes for "Automatic".
-pub(super) fn automatic(sampler: &str) -> Option<&'static str> {
+pub(super) fn automatic(sampler: Sampler) -> Option<NoiseSchedule> {
     let row = SAMPLERS.iter().find(|row| row.name == sampler)?;
     Some(row.automatic)
 }
 
-/// Returns A1111's label for a sampler's name; the name itself where there is none.
-pub fn sampler_label(name: &str) -> &str {
+/// Returns A1111's label for a sampler.
+pub fn sampler_label(name: Sampler) -> &'static str {
     let row = SAMPLERS.iter().find(|row| row.name == name);
-    row.map_or(name, |row| row.label)
+    row.map_or_else(|| name.name(), |row| row.label)
 }
 
-/// Returns A1111's label for a schedule's name; the name itself where there is none.
-pub fn schedule_label(name: &str) -> &str {
+/// Returns A1111's label for a schedule.
+pub fn schedule_label(name: NoiseSchedule) -> &'static str {
     let row = SCHEDULES.iter().find(|(known, ..)| *known == name);
-    row.map_or(name, |(_, label, _)| label)
+    row.map_or_else(|| name.name(), |(_, label, _)| label)
+}
+
+/// Ways of enlarging between two passes, with A1111's labels.
+const UPSCALERS: [(Upscaler, &str); 4] = [
+    (Upscaler::Latent, "Latent"),
+    (Upscaler::LatentBicubic, "Latent (bicubic)"),
+    (Upscaler::LatentNearest, "Latent (nearest)"),
+    (Upscaler::Lanczos, "Lanczos"),
+];
+
+/// Reads A1111's label of an upscaler and tells whether it is exactly that one. All that work on
+/// latents have a neighbour among the latent ones; for models that enlarge pixels it is Lanczos.
+pub(super) fn upscaler(label: &str) -> (Upscaler, bool) {
+    let exact = UPSCALERS.iter().find(|(_, known)| *known == label);
+    if let Some((upscaler, _)) = exact {
+        return (*upscaler, true);
+    }
+    let upscaler = match label {
+        _ if !label.starts_with("Latent") => Upscaler::Lanczos,
+        _ if label.contains("bicubic") => Upscaler::LatentBicubic,
+        _ if label.contains("nearest") => Upscaler::LatentNearest,
+        _ => Upscaler::Latent,
+    };
+    (upscaler, false)
+}
+
+/// Returns A1111's label for an upscaler.
+pub(super) fn upscaler_label(name: Upscaler) -> &'static str {
+    let row = UPSCALERS.iter().find(|(known, _)| *known == name);
+    row.map_or_else(|| name.name(), |(_, label)| label)
+}
+
+/// What may lie under a mask at the start, with A1111's words.
+const FILLS: [(MaskFill, &str); 4] = [
+    (MaskFill::Fill, "fill"),
+    (MaskFill::Original, "original"),
+    (MaskFill::LatentNoise, "latent noise"),
+    (MaskFill::LatentNothing, "latent nothing"),
+];
+
+/// Reads A1111's word for what lies under a mask.
+pub(super) fn mask_fill(label: &str) -> Option<MaskFill> {
+    let label = label.trim().to_lowercase();
+    let found = FILLS.iter().find(|(_, known)| *known == label);
+    found.map(|(fill, _)| *fill)
+}
+
+/// Returns A1111's word for what lies under a mask.
+pub(super) fn mask_fill_label(fill: MaskFill) -> &'static str {
+    let row = FILLS.iter().find(|(known, _)| *known == fill);
+    row.map_or("", |(_, label)| label)
 }
 
 #[cfg(test)]
@@ -281,22 +375,38 @@ mod tests {
     #[test]
     fn e52_labels_of_other_programs_name_the_same_sampler() {
         let cases = [
-            ("DPM++ 2M", "dpmpp_2m", None),
-            ("DPM++ 2M Karras", "dpmpp_2m", Some("karras")),
-            ("dpmpp_2m_sde_k", "dpmpp_2m_sde", Some("karras")),
-            ("k_dpmpp_2m", "dpmpp_2m", None),
-            ("DPMSolverMultistepScheduler", "dpmpp_2m", None),
-            ("euler_ancestral", "euler_a", None),
-            ("Euler A AYS", "euler_a", Some("align_your_steps")),
-            ("DPM++ SDE Trailing", "dpmpp_sde", Some("sgm_uniform")),
+            ("DPM++ 2M", Sampler::Dpmpp2m, None),
+            (
+                "DPM++ 2M Karras",
+                Sampler::Dpmpp2m,
+                Some(NoiseSchedule::Karras),
+            ),
+            (
+                "dpmpp_2m_sde_k",
+                Sampler::Dpmpp2mSde,
+                Some(NoiseSchedule::Karras),
+            ),
+            ("k_dpmpp_2m", Sampler::Dpmpp2m, None),
+            ("DPMSolverMultistepScheduler", Sampler::Dpmpp2m, None),
+            ("euler_ancestral", Sampler::EulerA, None),
+            (
+                "Euler A AYS",
+                Sampler::EulerA,
+                Some(NoiseSchedule::AlignYourSteps),
+            ),
+            (
+                "DPM++ SDE Trailing",
+                Sampler::DpmppSde,
+                Some(NoiseSchedule::SgmUniform),
+            ),
             (
                 "DPM++ 2M SDE Exponential",
-                "dpmpp_2m_sde",
-                Some("exponential"),
+                Sampler::Dpmpp2mSde,
+                Some(NoiseSchedule::Exponential),
             ),
-            ("k_lms", "lms", None),
-            ("DDIM", "ddim", None),
-            ("kdpm_2_a_k", "dpm_2_a", Some("karras")),
+            ("k_lms", Sampler::Lms, None),
+            ("DDIM", Sampler::Ddim, None),
+            ("kdpm_2_a_k", Sampler::Dpm2A, Some(NoiseSchedule::Karras)),
         ];
         for (label, name, schedule) in cases {
             let expected = Label {
@@ -317,27 +427,51 @@ mod tests {
                 sampler(row.label).map(|label| label.sampler),
                 Some(row.name)
             );
-            assert!(schedule(row.automatic).is_some(), "{}", row.automatic);
+            assert_eq!(schedule(row.automatic.name()), Some(row.automatic));
             for alias in row.aliases {
                 assert_eq!(*alias, alias.to_lowercase());
                 assert_eq!(sampler(alias).map(|label| label.sampler), Some(row.name));
             }
         }
         for (name, label, _) in &SCHEDULES {
-            let expected = (*name != "model").then_some(*name);
+            let expected = (*name != NoiseSchedule::Model).then_some(*name);
             assert_eq!(schedule(label), expected, "{label}");
         }
     }
 
     #[test]
+    fn the_tables_hold_every_name_once() {
+        let known: Vec<_> = SAMPLERS.iter().map(|row| row.name).collect();
+        assert_eq!(known, Sampler::ALL);
+        for name in NoiseSchedule::ALL {
+            assert_eq!(
+                SCHEDULES.iter().filter(|(known, ..)| known == name).count(),
+                1
+            );
+        }
+        for name in Upscaler::ALL {
+            assert_eq!(upscaler(upscaler_label(*name)), (*name, true));
+        }
+        for (fill, label) in FILLS {
+            assert_eq!(mask_fill(label), Some(fill));
+            assert_eq!(mask_fill_label(fill), label);
+        }
+        assert_eq!(upscaler("R-ESRGAN 4x+"), (Upscaler::Lanczos, false));
+        assert_eq!(
+            upscaler("Latent (nearest-exact)"),
+            (Upscaler::LatentNearest, false)
+        );
+    }
+
+    #[test]
     fn schedules_that_differ_in_name_only_are_one() {
-        assert_eq!(schedule("Uniform"), Some("normal"));
-        assert_eq!(schedule("sgm_uniform"), Some("sgm_uniform"));
-        assert_eq!(schedule("KL Optimal"), Some("kl_optimal"));
+        assert_eq!(schedule("Uniform"), Some(NoiseSchedule::Normal));
+        assert_eq!(schedule("sgm_uniform"), Some(NoiseSchedule::SgmUniform));
+        assert_eq!(schedule("KL Optimal"), Some(NoiseSchedule::KlOptimal));
         assert_eq!(schedule("Turbo"), None);
         assert_eq!(
             draw_things(12).map(|label| label.schedule),
-            Some(Some("align_your_steps"))
+            Some(Some(NoiseSchedule::AlignYourSteps))
         );
         assert_eq!(draw_things(200), None);
     }

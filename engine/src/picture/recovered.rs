@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use hearth_protocol::job::Compat;
+use hearth_protocol::job::{Compat, Upscaler};
 use serde::Serialize;
 use thiserror::Error;
 
@@ -142,11 +142,24 @@ impl Recovered {
             self.warn(Oddity::Nearest {
                 field: "sampler".to_owned(),
                 value: quote(label),
-                used: found.sampler,
+                used: found.sampler.name(),
             });
         }
         self.settings.sampler = Some(found.sampler);
         self.settings.schedule = found.schedule.or(self.settings.schedule);
+    }
+
+    /// Reads A1111's label of an upscaler.
+    pub(super) fn upscaler(&mut self, label: &str) -> Upscaler {
+        let (upscaler, is_exact) = labels::upscaler(label);
+        if !is_exact {
+            self.warn(Oddity::Nearest {
+                field: "upscaler".to_owned(),
+                value: quote(label),
+                used: upscaler.name(),
+            });
+        }
+        upscaler
     }
 
     /// Takes a schedule by any program's label.
@@ -224,8 +237,8 @@ impl Settings {
         }
         line("size", self.size.map(|(w, h)| format!("{w}x{h}")));
         line("steps", self.steps.map(|n| n.to_string()));
-        line("sampler", self.sampler.map(str::to_owned));
-        line("schedule", self.schedule.map(str::to_owned));
+        line("sampler", self.sampler.map(|s| s.to_string()));
+        line("schedule", self.schedule.map(|s| s.to_string()));
         line("guidance", self.guidance.map(|x| x.to_string()));
         line("seed", self.seed.map(|n| n.to_string()));
         let variation = self
@@ -247,7 +260,7 @@ impl fmt::Display for super::settings::Hires {
             self.scale.map(|scale| format!("{scale} times")),
             self.size.map(|(w, h)| format!("to {w}x{h}")),
             self.steps.map(|steps| format!("{steps} steps")),
-            self.upscaler.clone(),
+            self.upscaler.map(|upscaler| upscaler.to_string()),
         ];
         let parts: Vec<_> = parts.into_iter().flatten().collect();
         f.write_str(&parts.join(", "))

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use hearth_protocol::job::Rng;
+use hearth_protocol::job::{MaskFill, NoiseSchedule, Rng, Sampler, Upscaler};
 
 /// The settings of one picture. What is not known is absent.
 ///
@@ -16,10 +16,12 @@ pub struct Settings {
     pub negative: String,
     /// Sampling steps.
     pub steps: Option<u32>,
-    /// The sampler's own name, such as `dpmpp_2m`.
-    pub sampler: Option<&'static str>,
-    /// The noise schedule's own name, such as `karras`.
-    pub schedule: Option<&'static str>,
+    /// How each step is taken.
+    pub sampler: Option<Sampler>,
+    /// Where the steps are.
+    pub schedule: Option<NoiseSchedule>,
+    /// Whether the schedule's last but one sigma is left out.
+    pub discard_penultimate: bool,
     /// Guidance scale (CFG).
     pub guidance: Option<f64>,
     /// Noise seed.
@@ -102,8 +104,8 @@ pub struct Hires {
     pub size: Option<(u32, u32)>,
     /// Steps of the second pass; as many as the first if absent.
     pub steps: Option<u32>,
-    /// What enlarges, such as `Latent` or `Lanczos`.
-    pub upscaler: Option<String>,
+    /// What enlarges.
+    pub upscaler: Option<Upscaler>,
 }
 
 /// How a part was painted anew.
@@ -113,6 +115,6 @@ pub struct Inpaint {
     pub mask_blur: Option<f64>,
     /// Pixels around the mask that were cut out with it, where only the masked part was painted.
     pub only_masked_padding: Option<u32>,
-    /// What lay under the mask at the start: `fill`, `original`, `latent noise`, `latent nothing`.
-    pub masked_content: Option<String>,
+    /// What lay under the mask at the start.
+    pub masked_content: Option<MaskFill>,
 }

@@ -1,6 +1,6 @@
 //! Pictures written and read back: texts, pixels, bounds.
 
-use hearth_protocol::job::Rng;
+use hearth_protocol::job::{MaskFill, NoiseSchedule, Rng, Sampler, Upscaler};
 use proptest::prelude::*;
 
 use super::*;
@@ -36,8 +36,9 @@ fn full() -> Settings {
         prompt: "a \"cat\", (sitting:1.2)\non a sofa: größe 猫".to_owned(),
         negative: "blurry, low quality\nsecond: line".to_owned(),
         steps: Some(20),
-        sampler: Some("dpmpp_2m"),
-        schedule: Some("karras"),
+        sampler: Some(Sampler::Dpmpp2m),
+        schedule: Some(NoiseSchedule::Karras),
+        discard_penultimate: true,
         guidance: Some(7.5),
         seed: Some(u64::MAX),
         size: Some((512, 768)),
@@ -80,12 +81,12 @@ fn full() -> Settings {
             scale: Some(2.0),
             size: None,
             steps: Some(10),
-            upscaler: Some("Latent (bicubic antialiased)".to_owned()),
+            upscaler: Some(Upscaler::LatentBicubic),
         }),
         inpaint: Some(Inpaint {
             mask_blur: Some(4.0),
             only_masked_padding: Some(32),
-            masked_content: Some("original".to_owned()),
+            masked_content: Some(MaskFill::Original),
         }),
     }
 }
@@ -131,10 +132,11 @@ fn e51_fields_stand_in_the_order_of_a1111() {
         "Clip skip: 2",
         "ENSD: 31337",
         "RNG: CPU",
+        "Discard penultimate sigma: True",
         "Tiling: True",
         "Hires upscale: 2",
         "Hires steps: 10",
-        "Hires upscaler: Latent (bicubic antialiased)",
+        "Hires upscaler: Latent (bicubic)",
         "Mask blur: 4",
         "Inpaint area: Only masked",
         "Masked area padding: 32",
@@ -228,33 +230,29 @@ fn loras() -> impl Strategy<Value = Vec<LoraMention>> {
 }
 
 fn second_passes() -> impl Strategy<Value = (Option<Hires>, Option<Inpaint>)> {
-    let hires =
-        (numbers(), prop::option::of(1_u32..99), texts()).prop_map(|(scale, steps, upscaler)| {
-            Hires {
-                scale: Some(scale),
-                size: None,
-                steps,
-                upscaler,
-            }
+    let hires = (
+        numbers(),
+        prop::option::of(1_u32..99),
+        prop::option::of(prop::sample::select(Upscaler::ALL)),
+    )
+        .prop_map(|(scale, steps, upscaler)| Hires {
+            scale: Some(scale),
+            size: None,
+            steps,
+            upscaler,
         });
     let inpaint = (numbers(), prop::option::of(0_u32..256)).prop_map(|(blur, padding)| Inpaint {
         mask_blur: Some(blur),
         only_masked_padding: padding,
-        masked_content: Some("fill".to_owned()),
+        masked_content: Some(MaskFill::LatentNoise),
     });
     (prop::option::of(hires), prop::option::of(inpaint))
 }
 
 fn any_settings() -> impl Strategy<Value = Settings> {
     let labels = (
-        prop::sample::select(vec!["euler", "euler_a", "dpmpp_2m_sde", "unipc", "ddpm"]),
-        prop::sample::select(vec![
-            "normal",
-            "karras",
-            "ddim_uniform",
-            "model",
-            "kl_optimal",
-        ]),
+        prop::sample::select(Sampler::ALL),
+        prop::sample::select(NoiseSchedule::ALL),
         any::<bool>(),
         prop::option::of(2_u32..12),
     );
@@ -271,6 +269,7 @@ fn any_settings() -> impl Strategy<Value = Settings> {
                 steps: Some(steps),
                 sampler: Some(sampler),
                 schedule: Some(schedule),
+                discard_penultimate: seed % 2 == 1,
                 guidance: Some(strength),
                 seed: Some(seed),
                 size: Some((steps * 8, 64)),

@@ -1,7 +1,6 @@
 //! Where a sampler's latents come from: nothing, a picture, or another sampler, perhaps enlarged.
 
 use crate::picture::loose_json::{decimal, small};
-use crate::picture::settings::Hires;
 
 use super::HOPS_MAX;
 use super::graph::{Graph, Node};
@@ -31,9 +30,17 @@ const PLAIN: [&str; 7] = [
 pub(super) struct Origin<'a> {
     pub(super) start: Start<'a>,
     /// Whether it was enlarged on the way.
-    pub(super) enlarged: Option<Hires>,
+    pub(super) enlarged: Option<Enlarged>,
     /// Nodes on the way that do something else.
     pub(super) passed: Vec<Node<'a>>,
+}
+
+/// How it grew.
+pub(super) struct Enlarged {
+    pub(super) scale: Option<f64>,
+    pub(super) size: Option<(u32, u32)>,
+    /// A1111's label or the name of a model.
+    pub(super) upscaler: Option<String>,
 }
 
 /// What stands at its beginning.
@@ -67,8 +74,8 @@ impl<'a> Origin<'a> {
                 origin.start = start;
                 break;
             }
-            if let Some(hires) = enlarged(graph, node) {
-                origin.enlarged = Some(hires);
+            if let Some(enlarged) = enlarged(graph, node) {
+                origin.enlarged = Some(enlarged);
             } else if !PLAIN.contains(&node.class) {
                 origin.passed.push(node);
             }
@@ -95,7 +102,7 @@ fn start<'a>(graph: Graph<'a>, node: Node<'a>) -> Option<Start<'a>> {
 }
 
 /// Reads nodes that enlarge latents or pixels.
-fn enlarged<'a>(graph: Graph<'a>, node: Node<'a>) -> Option<Hires> {
+fn enlarged<'a>(graph: Graph<'a>, node: Node<'a>) -> Option<Enlarged> {
     let number = |input| graph.literal(node, input);
     let method = graph.text(node, "upscale_method");
     let (scale, size, upscaler) = match node.class {
@@ -104,7 +111,7 @@ fn enlarged<'a>(graph: Graph<'a>, node: Node<'a>) -> Option<Hires> {
             None,
             Some(latent(method)),
         ),
-        "ImageScaleBy" => (decimal(number("scale_by").as_ref()), None, method),
+        "ImageScaleBy" => (decimal(number("scale_by").as_ref()), None, pixels(method)),
         "LatentUpscale" | "ImageScale" => {
             let side = |input| small(number(input).as_ref());
             let size = side("width").zip(side("height"));
@@ -115,7 +122,7 @@ fn enlarged<'a>(graph: Graph<'a>, node: Node<'a>) -> Option<Hires> {
                 if is_latent {
                     Some(latent(method))
                 } else {
-                    method
+                    pixels(method)
                 },
             )
         }
@@ -129,10 +136,9 @@ fn enlarged<'a>(graph: Graph<'a>, node: Node<'a>) -> Option<Hires> {
         }
         _ => return None,
     };
-    Some(Hires {
+    Some(Enlarged {
         scale,
         size,
-        steps: None,
         upscaler,
     })
 }
@@ -141,6 +147,15 @@ fn enlarged<'a>(graph: Graph<'a>, node: Node<'a>) -> Option<Hires> {
 fn latent(method: Option<String>) -> String {
     match method.as_deref() {
         None | Some("bilinear") => "Latent".to_owned(),
+        Some("nearest-exact") => "Latent (nearest)".to_owned(),
         Some(method) => format!("Latent ({method})"),
     }
+}
+
+/// The same for pixels: methods are spelled as here but for the capital.
+fn pixels(method: Option<String>) -> Option<String> {
+    method.map(|method| match method.as_str() {
+        "lanczos" => "Lanczos".to_owned(),
+        _ => method,
+    })
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use hearth_protocol::job::{Compat, Rng};
+use hearth_protocol::job::{Compat, NoiseSchedule, Rng, Sampler, Upscaler};
 
 use super::super::*;
 
@@ -44,8 +44,9 @@ fn e52_a1111_in_every_format() {
         prompt: "portrait of a (red fox:1.2), \"quoted\", forest\nsecond line".to_owned(),
         negative: "EasyNegative, blurry\nworst quality".to_owned(),
         steps: Some(25),
-        sampler: Some("dpmpp_2m"),
-        schedule: Some("karras"),
+        sampler: Some(Sampler::Dpmpp2m),
+        schedule: Some(NoiseSchedule::Karras),
+        discard_penultimate: false,
         guidance: Some(6.5),
         seed: Some(1_234_567_890),
         size: Some((512, 768)),
@@ -69,7 +70,7 @@ fn e52_a1111_in_every_format() {
             scale: Some(1.5),
             size: None,
             steps: Some(12),
-            upscaler: Some("Latent (bicubic)".to_owned()),
+            upscaler: Some(Upscaler::LatentBicubic),
         }),
         inpaint: None,
     };
@@ -88,7 +89,7 @@ fn e52_older_and_other_scripts_of_a1111() {
     assert_eq!(old.prompt, "a castle, größe");
     assert_eq!(
         (old.sampler, old.schedule),
-        (Some("dpmpp_2m"), Some("karras"))
+        (Some(Sampler::Dpmpp2m), Some(NoiseSchedule::Karras))
     );
     assert_eq!(old.model, Some(named("sd-v1-4", Some("81761151"))));
     for name in ["a1111_cjk.png", "a1111_cjk.webp"] {
@@ -96,7 +97,7 @@ fn e52_older_and_other_scripts_of_a1111() {
         assert_eq!(settings.prompt, "桜の木、昼", "{name}");
         assert_eq!(
             (settings.sampler, settings.schedule),
-            (Some("euler_a"), Some("normal"))
+            (Some(Sampler::EulerA), Some(NoiseSchedule::Normal))
         );
         assert_eq!(settings.rng, Some(Rng::TorchCpu));
     }
@@ -114,8 +115,8 @@ fn e56_comfys_default_graph() {
                 .to_owned(),
             negative: "text, watermark".to_owned(),
             steps: Some(20),
-            sampler: Some("euler"),
-            schedule: Some("normal"),
+            sampler: Some(Sampler::Euler),
+            schedule: Some(NoiseSchedule::Normal),
             guidance: Some(8.0),
             seed: Some(156_680_208_700_286),
             size: Some((512, 512)),
@@ -138,7 +139,7 @@ fn e56_a_comfy_graph_with_adapters_and_detours() {
     assert_eq!(settings.clip_skip, Some(2));
     assert_eq!(
         (settings.sampler, settings.schedule),
-        (Some("dpmpp_2m_sde"), Some("karras"))
+        (Some(Sampler::Dpmpp2mSde), Some(NoiseSchedule::Karras))
     );
     assert_eq!(settings.vae, Some(named("vae-ft-mse", None)));
     let loras = [lora("one", None, 0.8, 0.6), lora("two", None, -0.5, 0.0)];
@@ -163,7 +164,7 @@ fn e56_two_passes_are_hires() {
         scale: Some(1.5),
         size: None,
         steps: Some(14),
-        upscaler: Some("Latent (bicubic)".to_owned()),
+        upscaler: Some(Upscaler::LatentBicubic),
     };
     assert_eq!(settings.hires, Some(hires));
 }
@@ -196,7 +197,7 @@ fn e56_custom_samplers_are_put_together_from_their_parts() {
     assert_eq!((settings.guidance, settings.steps), (Some(3.5), Some(9)));
     assert_eq!(
         (settings.sampler, settings.schedule),
-        (Some("unipc"), Some("beta"))
+        (Some(Sampler::Unipc), Some(NoiseSchedule::Beta))
     );
     assert_eq!(settings.denoise, Some(0.6));
     let expected = [
@@ -231,7 +232,7 @@ fn e57_invoke_of_three_ages() {
     );
     assert_eq!(
         (settings.sampler, settings.schedule),
-        (Some("dpmpp_2m_sde"), Some("karras"))
+        (Some(Sampler::Dpmpp2mSde), Some(NoiseSchedule::Karras))
     );
     assert_eq!(settings.model, Some(named("dreamshaper-8", Some("7b0a1c"))));
     assert_eq!(settings.loras, [lora("ink", Some("99ff"), 0.75, 0.75)]);
@@ -247,7 +248,7 @@ fn e57_invoke_of_three_ages() {
         assert_eq!(old.negative, "fog, people");
         assert_eq!(
             (old.sampler, old.steps, old.guidance),
-            (Some("euler_a"), Some(50), Some(12.0))
+            (Some(Sampler::EulerA), Some(50), Some(12.0))
         );
         assert_eq!(
             (old.seed, old.size),
@@ -263,7 +264,10 @@ fn e57_draw_things_in_xmp_and_in_exif() {
         let settings = &recovered.settings;
         assert_eq!(settings.prompt, "a fox & <a> \"hen\"", "{name}");
         let labels = (settings.sampler, settings.schedule);
-        assert_eq!(labels, (Some("dpmpp_2m"), Some("align_your_steps")));
+        assert_eq!(
+            labels,
+            (Some(Sampler::Dpmpp2m), Some(NoiseSchedule::AlignYourSteps))
+        );
         assert_eq!((settings.clip_skip, settings.denoise), (Some(2), None));
         assert_eq!(
             (settings.rng, settings.size),
@@ -289,7 +293,7 @@ fn e57_novelai_and_fooocus() {
     );
     assert_eq!(
         (settings.sampler, settings.schedule),
-        (Some("euler_a"), Some("karras"))
+        (Some(Sampler::EulerA), Some(NoiseSchedule::Karras))
     );
     assert_eq!(
         (settings.clip_skip, settings.noise_seed_delta),

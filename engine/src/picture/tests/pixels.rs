@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 
+use hearth_protocol::job::{Fit, Margins};
+
 use super::super::*;
 use super::foreign::vector;
 use super::gradient;
