@@ -1,13 +1,15 @@
-//! A checkpoint in memory: tokenizer, text encoder, UNet, decoder and noise table, adapters merged.
+//! A checkpoint in memory: tokenizer, text encoders, UNet, autoencoder and noise table, adapters applied.
 
-use std::path::PathBuf;
+mod adapters;
+mod words;
 
-use hearth_protocol::engine::{Assets, ModelAsset};
-use hearth_protocol::job::{Compat, LoraUse};
+use candle_core::{DType, Device, Tensor};
+use hearth_protocol::engine::Assets;
+use hearth_protocol::job::{Compat, Family, JobSpec};
 
-use crate::adapter::{AdapterNames, AdapterSet, AdapterUse, Base, SetKey, Strength, WarmPart};
-use crate::clip::{ClipConfig, ClipText, Layer};
+use crate::clip::{ClipConfig, ClipText, Finish, Layer};
 use crate::folder::{SCHEDULER, config};
+use crate::layers::Pass;
 use crate::load::LoadError;
 use crate::model_files::{Choice, ModelFiles};
 use crate::modules::{Part, Scope};
@@ -16,41 +18,62 @@ use crate::prompt::{
     PromptError, Script, Stage, runs, windows,
 };
 use crate::schedule::{NoiseTable, ScheduleConfig};
-use crate::tokenizer::PromptTokenizer;
-use crate::unet::{Unet, UnetConfig};
-use crate::vae::{Vae, VaeConfig};
+use crate::tokenizer::{Frame, PromptTokenizer};
+use crate::unet::Unet;
+use crate::vae::{Tiles, Vae, VaeConfig};
 use crate::warning::Warning;
-use crate::weights::Placement;
+use crate::weights::{Placement, Precision};
+use adapters::Adaptable;
+use words::Words;
 
 /// A model ready to run.
 #[derive(Debug)]
 pub(crate) struct Checkpoint {
     tokenizer: PromptTokenizer,
-    text: ClipText,
+    /// One, or SDXL's two.
+    texts: Vec<ClipText>,
     pub(crate) unet: Unet,
-    pub(crate) vae: Vae,
+    vae: Vae,
     /// Pixels a latent covers in each direction.
     pub(crate) factor: usize,
     pub(crate) noise: NoiseTable,
-    /// What a person should know about the adapters.
+    /// By what its autoencoder's latents are multiplied; tells how they look without the decoder.
+    pub(crate) scale: f64,
+    pub(crate) device: Device,
+    /// What the network computes in.
+    pub(crate) dtype: DType,
+    /// What a person should know about the adapters and embeddings.
     pub(crate) warnings: Vec<Warning>,
+    pub(crate) family: Family,
+    words: Words,
+    pub(crate) widths: Widths,
     adaptable: Adaptable,
 }
 
-/// What it takes to change the adapters of a model in memory.
-#[derive(Debug)]
-struct Adaptable {
-    clip_config: ClipConfig,
-    unet_config: UnetConfig,
-    names: AdapterNames,
-    text: WarmPart,
-    unet: WarmPart,
-    set: AdapterSet,
+/// Channels at the widest resolutions, which decide how much memory a run takes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Widths {
+    pub(crate) network: usize,
+    pub(crate) decoder: usize,
+}
+
+/// Prompts to be read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Texts<'a> {
+    pub(crate) positive: &'a str,
+    pub(crate) negative: &'a str,
+    pub(crate) compat: Compat,
+    /// Layers to go back from the last: 1 is none.
+    pub(crate) clip_skip: u32,
 }
 
 impl Checkpoint {
-    /// Loads a folder or single file with its adapters merged in.
-    pub(crate) fn load(assets: &Assets, uses: &[LoraUse]) -> Result<Self, LoadError> {
+    /// Loads a model with its adapters applied.
+    pub(crate) fn load(
+        assets: &Assets,
+        spec: &JobSpec,
+        placement: &Placement,
+    ) -> Result<Self, LoadError> {
         let choice = Choice {
             vae: assets.vae.as_ref().map(|vae| vae.files.as_slice()),
             ..Choice::default()
@@ -58,41 +81,67 @@ impl Checkpoint {
         let files = ModelFiles::open(&assets.checkpoint.files, &choice)?;
         files.check()?;
         let folder = files.folder();
-        let vae_config: VaeConfig = folder.required(config(Part::Vae))?;
         let schedule: ScheduleConfig = folder.config(SCHEDULER)?.unwrap_or_default();
         let noise = NoiseTable::new(&schedule)?;
-        let placement = Placement::default();
-        let mut adaptable = Adaptable::load(&files, &placement)?;
-        let positions = adaptable.clip_config.max_position_embeddings;
-        let tokenizer = PromptTokenizer::load(folder, positions)?;
-        let warnings = adaptable.apply(&assets.loras, uses)?;
-        let (text, unet) = adaptable.build()?;
-        let mut weights = files.weights(Part::Vae, &placement)?;
-        let vae = Vae::new(&vae_config, Scope::root(&mut weights))?;
+        let mut adaptable = Adaptable::read(&files, placement)?;
+        let tokenizer = PromptTokenizer::load(folder, adaptable.positions())?;
+        let warnings = adaptable.apply(&assets.loras, &spec.loras)?;
+        let (texts, unet) = adaptable.build()?;
+        let vae: VaeConfig = folder.required(config(Part::Vae))?;
+        let scale = vae.scaling_factor;
+        let widths = Widths {
+            network: adaptable.channels(),
+            decoder: vae.block_out_channels.first().copied().unwrap_or(0),
+        };
+        // Half a type's range is too small for the decoder's activations.
+        let wide = Placement {
+            precision: Precision::Full,
+            ..placement.clone()
+        };
+        let mut weights = files.weights(Part::Vae, &wide)?;
+        let vae = Vae::new(&vae, Scope::root(&mut weights))?;
+        let words = Words::read(assets, &spec.embeddings, &tokenizer, &texts)?;
         Ok(Self {
             tokenizer,
-            text,
-            unet,
+            texts,
             factor: vae.factor(),
+            unet,
             vae,
             noise,
+            scale,
+            device: placement.device.clone(),
+            dtype: placement.compute(),
             warnings,
+            family: files.family,
+            words,
+            widths,
             adaptable,
         })
     }
 
-    /// Changes the adapters of the model in memory; cheap where they are the same.
-    pub(crate) fn adapt(
-        &mut self,
-        assets: &[ModelAsset],
-        uses: &[LoraUse],
-    ) -> Result<(), LoadError> {
-        let key = SetKey::of(&adapter_uses(assets, uses))?;
-        if key != *self.adaptable.set.key() {
-            self.warnings = self.adaptable.apply(assets, uses)?;
-            (self.text, self.unet) = self.adaptable.build()?;
+    /// Changes the adapters and embeddings of the model in memory; cheap where they are the same.
+    pub(crate) fn adapt(&mut self, assets: &Assets, spec: &JobSpec) -> Result<(), LoadError> {
+        if let Some(warnings) = self.adaptable.change(&assets.loras, &spec.loras)? {
+            self.warnings = warnings;
+            (self.texts, self.unet) = self.adaptable.build()?;
         }
+        self.words = Words::read(assets, &spec.embeddings, &self.tokenizer, &self.texts)?;
         Ok(())
+    }
+
+    /// Returns whether it is of SDXL's family.
+    pub(crate) fn is_xl(&self) -> bool {
+        self.family == Family::Sdxl
+    }
+
+    /// The frame an encoder wants: `OpenCLIP` is padded with zeros, CLIP-L with ends.
+    fn frame(&self, encoder: usize) -> Frame {
+        let frame = self.tokenizer.frame();
+        if encoder > 0 || self.family == Family::Sd2 {
+            Frame { pad: 0, ..frame }
+        } else {
+            frame
+        }
     }
 
     /// Returns the windows of token ids a prompt becomes.
@@ -101,33 +150,77 @@ impl Checkpoint {
         let reading = windows(&runs(text, compat), &self.tokenizer, &none, compat)?;
         let ids = reading.windows.iter().map(|window| {
             let ids: Vec<_> = window.pieces.iter().filter_map(Piece::token).collect();
-            self.tokenizer.frame().around(&ids, |id| id)
+            self.frame(0).around(&ids, |id| id)
         });
         Ok(ids.collect())
     }
 
     /// Returns what the network hears of a prompt and its negative over a pass.
-    pub(crate) fn condition(
-        &self,
-        [positive, negative]: [&str; 2],
-        compat: Compat,
-        stage: Stage,
-    ) -> Result<Script, PromptError> {
-        let encoder = ClipEncoder {
-            clip: &self.text,
-            layer: Layer::LAST,
-            embeddings: &[],
-        };
-        let encoder = Encoder::new(encoder, self.tokenizer.frame());
+    pub(crate) fn script(&self, texts: &Texts<'_>, stage: Stage) -> Result<Script, PromptError> {
+        let layer = self.layer(texts.clip_skip);
+        let encoders = self.texts.iter().enumerate().map(|(i, clip)| {
+            let encoder = ClipEncoder {
+                clip,
+                layer,
+                embeddings: self.words.vectors(i),
+            };
+            Encoder::new(encoder, self.frame(i))
+        });
         let conventions = Conventions {
-            compat,
-            empty_negative: EmptyNegative::Encoded,
+            compat: texts.compat,
+            empty_negative: if self.is_xl() {
+                EmptyNegative::Zeros
+            } else {
+                EmptyNegative::Encoded
+            },
         };
-        let positive = prompt::parse(positive, compat)?;
-        let negative = prompt::parse_negative(negative, compat)?;
-        let none = EmbeddingNames::default();
-        Conditioner::new(&self.tokenizer, &none, vec![encoder], conventions)
-            .condition(&positive, &negative, stage)
+        let strip = |text: &str| {
+            // Weights were read when the job was made; what is no tag stays text.
+            prompt::network_tags(text).map_or_else(|_| text.to_owned(), |(rest, _)| rest)
+        };
+        let positive = prompt::parse(&strip(texts.positive), texts.compat)?;
+        let negative = prompt::parse_negative(&strip(texts.negative), texts.compat)?;
+        Conditioner::new(
+            &self.tokenizer,
+            &self.words.names,
+            encoders.collect(),
+            conventions,
+        )
+        .condition(&positive, &negative, stage)
+    }
+
+    /// The layer a clip skip means: SDXL always listens to the last but one, unnormalised.
+    fn layer(&self, clip_skip: u32) -> Layer {
+        let back = usize::try_from(clip_skip.saturating_sub(1)).unwrap_or(usize::MAX);
+        let deepest = self.texts.iter().map(ClipText::layers).min().unwrap_or(1);
+        let skip = back.min(deepest.saturating_sub(1));
+        if self.is_xl() {
+            Layer {
+                skip: skip.max(1),
+                finish: Finish::Raw,
+            }
+        } else {
+            Layer {
+                skip,
+                finish: Finish::Normalised,
+            }
+        }
+    }
+
+    /// Returns pixels `[1, 3, height, width]`, nominally in -1..=1; a large picture in tiles, so that memory stays
+    /// bounded.
+    pub(crate) fn decode(&self, latents: &Tensor, pass: Pass) -> candle_core::Result<Tensor> {
+        self.vae.decode_tiled(latents, Tiles::DEFAULT, pass)
+    }
+
+    /// Returns latents of pixels in -1..=1; without noise the most likely ones.
+    pub(crate) fn encode(
+        &self,
+        pixels: &Tensor,
+        noise: Option<&Tensor>,
+        pass: Pass,
+    ) -> candle_core::Result<Tensor> {
+        self.vae.encode_tiled(pixels, noise, Tiles::DEFAULT, pass)
     }
 }
 
@@ -141,95 +234,4 @@ pub(crate) fn check(files: &ModelFiles) -> Result<(), LoadError> {
     NoiseTable::new(&schedule)?;
     PromptTokenizer::load(folder, clip.max_position_embeddings)?;
     Ok(())
-}
-
-fn check_supported(unet: &UnetConfig) -> Result<(), LoadError> {
-    if unet.in_channels != 4 || unet.addition_embed_type.is_some() {
-        let what = "an inpainting or XL model, which no job can use yet".to_owned();
-        return Err(LoadError::Unsupported { part: "unet", what });
-    }
-    Ok(())
-}
-
-impl Adaptable {
-    fn load(files: &ModelFiles, placement: &Placement) -> Result<Self, LoadError> {
-        let folder = files.folder();
-        let clip_config: ClipConfig = folder.required(config(Part::Text))?;
-        let unet_config: UnetConfig = folder.required(config(Part::Unet))?;
-        check_supported(&unet_config)?;
-        let base = Base::of_model(unet_config.cross_attention_dim, 1);
-        let mut names = AdapterNames::new(base);
-        let mut warm = |part| {
-            let modules = files.modules(part)?;
-            names.add(part, modules.clone());
-            WarmPart::read(part, modules, &mut files.weights(part, placement)?)
-        };
-        let (text, unet) = (warm(Part::Text)?, warm(Part::Unet)?);
-        Ok(Self {
-            clip_config,
-            unet_config,
-            names,
-            text,
-            unet,
-            set: AdapterSet::default(),
-        })
-    }
-
-    fn apply(
-        &mut self,
-        assets: &[ModelAsset],
-        uses: &[LoraUse],
-    ) -> Result<Vec<Warning>, LoadError> {
-        let key = SetKey::of(&adapter_uses(assets, uses))?;
-        self.set = AdapterSet::open(key, &self.names, &self.set)?;
-        self.text.apply(&self.set, self.text.mode())?;
-        self.unet.apply(&self.set, self.unet.mode())?;
-        let unmatched = self.set.unmatched().filter(|(_, keys)| !keys.is_empty());
-        let warn = |(path, keys): (&PathBuf, &[String])| Warning::UnmatchedKeys {
-            lora: title(assets, path),
-            keys: keys.to_vec(),
-        };
-        Ok(unmatched.map(warn).collect())
-    }
-
-    fn build(&mut self) -> Result<(ClipText, Unet), LoadError> {
-        let text = ClipText::new(&self.clip_config, Scope::root(&mut self.text))?;
-        let unet = Unet::new(&self.unet_config, Scope::root(&mut self.unet))?;
-        Ok((text, unet))
-    }
-}
-
-/// Returns the adapters' files with their weights.
-fn adapter_uses(assets: &[ModelAsset], uses: &[LoraUse]) -> Vec<AdapterUse> {
-    let file = |asset: &ModelAsset, ending: &str| {
-        let files = asset
-            .files
-            .iter()
-            .filter(|file| file.name.ends_with(ending));
-        files
-            .map(|file| PathBuf::from(&file.path))
-            .collect::<Vec<_>>()
-    };
-    assets
-        .iter()
-        .zip(uses)
-        .flat_map(|(asset, lora)| {
-            let config = file(asset, "adapter_config.json").pop();
-            file(asset, ".safetensors")
-                .into_iter()
-                .map(move |path| AdapterUse {
-                    path,
-                    config: config.clone(),
-                    strength: Strength::new(lora.unet, lora.text),
-                })
-        })
-        .collect()
-}
-
-fn title(assets: &[ModelAsset], path: &PathBuf) -> String {
-    let named = |asset: &&ModelAsset| asset.files.iter().any(|file| *path == *file.path);
-    assets
-        .iter()
-        .find(named)
-        .map_or_else(String::new, |asset| asset.title.clone())
 }

@@ -12,6 +12,7 @@ mod export;
 mod folder;
 mod hashes;
 mod inspect;
+pub mod kindling;
 mod layers;
 mod load;
 mod model_files;
@@ -42,7 +43,11 @@ pub use export::{Export, Metadata, export};
 pub use hashes::{FileHashes, HashError, hash_file};
 pub use inspect::{Input, InspectError, ModelFacts, ModelFile, Network, Variant, inspect};
 pub use load::LoadError;
-pub use run::{Cancel, Engine, Output, Progress, RunError, Silent, run};
+pub use prompt::{NetworkKind, NetworkTag, TagError, network_tags};
+pub use run::{
+    Cancel, Engine, InputError, Output, Progress, RunError, SavedStep, Silent, StepFileError,
+    TooLittleMemory, run, saved_step,
+};
 pub use serve::{ServeError, serve};
 pub use tensor_file::{Dtype, HeaderError, TensorFileError};
 pub use tokenizer::{Frame, PromptTokenizer};

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use crate::adapter::AdapterError;
+use crate::embedding::EmbeddingError;
 use crate::tensor_file::TensorFileError;
 
 /// Why a model could not be loaded.
@@ -125,6 +126,9 @@ pub enum LoadError {
     /// An adapter cannot be applied.
     #[error(transparent)]
     Adapter(#[from] AdapterError),
+    /// A textual inversion cannot be used.
+    #[error(transparent)]
+    Embedding(#[from] EmbeddingError),
     /// A tensor operation failed.
     #[error("computing failed while loading")]
     Compute(#[from] candle_core::Error),

@@ -250,7 +250,6 @@ impl Noise {
 
     /// What to save with a step: one byte for the kind of generator, then its state, then the same of what
     /// a walk goes towards. A Brownian path has none of its own.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for run to save and resume by"))]
     pub(crate) fn state(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(1 + TorchCpu::STATE_LEN);
         self.generator.save(&mut bytes);
@@ -264,7 +263,6 @@ impl Noise {
     ///
     /// # Errors
     /// [`StateError`] if the state is damaged or another generator's.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for run to save and resume by"))]
     pub(crate) fn restore(&mut self, state: &[u8]) -> Result<(), StateError> {
         let mut rest = self.generator.restore(state)?;
         if let Some(there) = &mut self.there {

@@ -12,13 +12,14 @@ use candle_core::{Device, Tensor};
 use hearth_protocol::engine::Assets;
 use hearth_protocol::job::{Compat, JobSpec, NoiseSchedule, Rng};
 
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, Texts};
 use crate::layers::Pass;
 use crate::load::LoadError;
-use crate::prompt::{PromptError, Stage};
+use crate::prompt::{PromptError, Script, Stage};
 use crate::schedule::{Aligned, NoiseTable, PlanRequest, ScheduleConfig};
 use crate::unet::Conditioning;
 use crate::warning::Warning;
+use crate::weights::Placement;
 use crate::{RunError, noise};
 
 /// A tensor's dimensions and values, outermost first.
@@ -54,7 +55,7 @@ pub struct Probe(Checkpoint);
 impl Probe {
     /// Loads a job's model with its adapters merged in.
     pub fn load(spec: &JobSpec, assets: &Assets) -> Result<Self, LoadError> {
-        Checkpoint::load(assets, &spec.loras).map(Self)
+        Checkpoint::load(assets, spec, &Placement::default()).map(Self)
     }
 
     /// Returns what a person should know about the adapters.
@@ -69,17 +70,25 @@ impl Probe {
 
     /// Returns the vectors of a prompt, `[subprompts, tokens, channels]`.
     pub fn text(&self, prompt: &str, compat: Compat) -> Result<Values, RunError> {
-        let stage = Stage::Base { steps: 1 };
-        let script = self.0.condition([prompt, ""], compat, stage)?;
+        let script = self.script(prompt, compat)?;
         let parts = script.at(0);
         let contexts: Vec<_> = parts.iter().map(|(_, part)| &part.context).collect();
         Values::of(&Tensor::cat(&contexts, 0)?)
     }
 
+    fn script(&self, prompt: &str, compat: Compat) -> Result<Script, PromptError> {
+        let texts = Texts {
+            positive: prompt,
+            negative: "",
+            compat,
+            clip_skip: 1,
+        };
+        self.0.script(&texts, Stage::Base { steps: 1 })
+    }
+
     /// Returns the pooled vector of a prompt, `[1, channels]`, of models that have one.
     pub fn pooled(&self, prompt: &str, compat: Compat) -> Result<Option<Values>, RunError> {
-        let stage = Stage::Base { steps: 1 };
-        let script = self.0.condition([prompt, ""], compat, stage)?;
+        let script = self.script(prompt, compat)?;
         let pooled = script.batch(0, 1.0)?.pooled;
         pooled.as_ref().map(Values::of).transpose()
     }
@@ -98,7 +107,7 @@ impl Probe {
 
     /// Returns the pixels of latents, `[batch, 3, height, width]`, nominally in -1..=1.
     pub fn decode(&self, latents: &Values) -> Result<Values, RunError> {
-        Values::of(&self.0.vae.decode(&latents.tensor()?, Pass::PLAIN)?)
+        Values::of(&self.0.decode(&latents.tensor()?, Pass::PLAIN)?)
     }
 }
 

@@ -24,7 +24,7 @@ pub use network::{NetworkKind, NetworkTag, TagError, network_tags};
 pub use schedule::{Schedule, Span, Stage};
 pub use windows::{EmbeddingNames, Piece, Reading, Window, windows};
 
-pub(crate) use conditioner::{Conditioner, Conventions, EmptyNegative, Script};
+pub(crate) use conditioner::{Batch, Conditioner, Conventions, EmptyNegative, Script};
 pub(crate) use encoder::{ClipEncoder, Encoder};
 
 use hearth_protocol::job::Compat;

@@ -73,7 +73,6 @@ pub(crate) struct Step {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Corrector {
     Midpoint,
-    #[cfg_attr(not(test), expect(dead_code, reason = "no job asks for it yet"))]
     Heun,
 }
 
@@ -161,19 +160,21 @@ impl Stepper {
     }
 
     /// Goes on with what was remembered behind an earlier step; the noise must be restored, too.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for run to save and resume by"))]
     pub(crate) fn with_history(self, history: History) -> Self {
         Self { history, ..self }
     }
 
+    /// Where the steps lie.
+    pub(crate) fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
     /// What to save with the latents.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for run to save and resume by"))]
     pub(crate) fn history(&self) -> &History {
         &self.history
     }
 
     /// Whose state to save with the latents.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for run to save and resume by"))]
     pub(crate) fn noise(&self) -> &Noise {
         &self.noise
     }

@@ -23,7 +23,6 @@ pub(crate) enum Aligned {
     /// Stable Diffusion 1 and 2.
     Sd1,
     /// SDXL.
-    #[cfg_attr(not(test), expect(dead_code, reason = "SDXL checkpoints load next"))]
     Sdxl,
 }
 
@@ -138,6 +137,24 @@ impl NoiseTable {
             timesteps: course.timesteps,
             span,
             levels,
+        }
+    }
+
+    /// Lays out a run again whose levels and timesteps were saved.
+    pub(crate) fn saved_plan(
+        &self,
+        compat: Compat,
+        (sigmas, timesteps): (Vec<f64>, Vec<f64>),
+        end_scale: f64,
+        span: (f64, f64),
+    ) -> Plan {
+        Plan {
+            sigmas,
+            timesteps,
+            noise_scale: 1.0,
+            end_scale,
+            span,
+            levels: self.levels(compat),
         }
     }
 

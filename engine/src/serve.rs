@@ -15,7 +15,7 @@ use hearth_protocol::codec::{self, DecodeError};
 use hearth_protocol::engine::{Assets, DeviceFacts, EngineCall, EngineEvent, FailedEnd};
 use hearth_protocol::job::{JobSpec, Phase, Preview, Timings};
 use hearth_protocol::limits;
-use hearth_protocol::unit::Millis;
+use hearth_protocol::unit::{ByteCount, Millis};
 use thiserror::Error;
 
 use crate::run::{Cancel, Engine, Output, Progress, RunError};
@@ -90,9 +90,15 @@ fn run_all<W: Write>(
     let mut engine = Engine::default();
     for queued in calls {
         let mut progress = Reporter::new(queued.run, events, queued.cancel.clone());
+        engine.allow(queued.memory_max);
         let result = engine.run(&queued.spec, &queued.assets, &mut progress, &queued.cancel);
         cancels.forget(queued.run);
-        let result = result.map_err(|error| end(&error, &queued.assets));
+        let result = result.map_err(|error| {
+            if let RunError::Cancelled { evaluations } = error {
+                progress.evaluations = evaluations;
+            }
+            end(&error, &queued.assets)
+        });
         progress.finish(result).map_err(ServeError::Write)?;
     }
     Ok(())
@@ -102,6 +108,7 @@ struct QueuedRun {
     run: u64,
     spec: Box<JobSpec>,
     assets: Assets,
+    memory_max: Option<ByteCount>,
     cancel: Cancel,
 }
 
@@ -137,8 +144,17 @@ impl<W: Write> Reader<W> {
         while let Some(bytes) = read_frame(stdin)? {
             match codec::decode(&bytes, limits::ENGINE_FRAME_LEN_MAX)? {
                 EngineCall::Run {
-                    run, spec, assets, ..
-                } => self.queue(run, spec, assets)?,
+                    run,
+                    spec,
+                    assets,
+                    memory_max,
+                } => self.queue(QueuedRun {
+                    run,
+                    spec,
+                    assets,
+                    memory_max,
+                    cancel: Cancel::default(),
+                })?,
                 EngineCall::Cancel { run } => {
                     if let Some(cancel) = self.cancels.open().get(&run) {
                         cancel.cancel();
@@ -149,15 +165,10 @@ impl<W: Write> Reader<W> {
         Ok(())
     }
 
-    fn queue(&self, run: u64, spec: Box<JobSpec>, assets: Assets) -> Result<(), ServeError> {
-        let cancel = Cancel::default();
-        self.cancels.open().insert(run, cancel.clone());
-        match self.sender.try_send(QueuedRun {
-            run,
-            spec,
-            assets,
-            cancel,
-        }) {
+    fn queue(&self, queued: QueuedRun) -> Result<(), ServeError> {
+        let run = queued.run;
+        self.cancels.open().insert(run, queued.cancel.clone());
+        match self.sender.try_send(queued) {
             Ok(()) | Err(TrySendError::Disconnected(_)) => Ok(()),
             Err(TrySendError::Full(_)) => {
                 self.cancels.forget(run);

@@ -278,6 +278,16 @@ pub(crate) struct Placement {
     pub(crate) precision: Precision,
 }
 
+impl Placement {
+    /// Returns the type the network computes in.
+    pub(crate) fn compute(&self) -> DType {
+        match self.precision {
+            Precision::Full | Precision::Half => DType::F32,
+            Precision::All(dtype) => dtype,
+        }
+    }
+}
+
 impl Default for Placement {
     fn default() -> Self {
         Self {

@@ -115,6 +115,30 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
+    /// Returns what lies between this and another: vectors blended evenly, weights kept. Where one has
+    /// more positions, the other's last window is repeated; where `AND` gives them other rows, the
+    /// nearer one is taken.
+    pub(crate) fn towards(self, other: &Self, amount: f64) -> candle_core::Result<Self> {
+        if self.rows() != other.rows() {
+            return Ok(if amount < 0.5 { self } else { other.clone() });
+        }
+        let blend = |a: &Tensor, b: &Tensor| (a * (1.0 - amount))? + (b * amount)?;
+        let positions = self.context.dim(1)?.max(other.context.dim(1)?);
+        let context = blend(
+            &lengthened(&self.context, positions)?,
+            &lengthened(&other.context, positions)?,
+        )?;
+        let pooled = match (&self.pooled, &other.pooled) {
+            (Some(a), Some(b)) => Some(blend(a, b)?),
+            (None, _) | (_, None) => None,
+        };
+        Ok(Self {
+            context,
+            pooled,
+            ..self
+        })
+    }
+
     /// Returns how many rows there are.
     pub(crate) fn rows(&self) -> usize {
         self.factors.as_ref().map_or(1, |factors| factors.len() + 1)
@@ -134,6 +158,19 @@ impl Batch {
         }
         Ok(sum)
     }
+}
+
+/// Repeats the last window of `[rows, positions, channels]` until there are enough positions; attention
+/// hardly notices what is there twice.
+fn lengthened(context: &Tensor, positions: usize) -> candle_core::Result<Tensor> {
+    let mut context = context.clone();
+    while context.dim(1)? < positions {
+        let have = context.dim(1)?;
+        let more = have.min(positions - have);
+        let last = context.narrow(1, have - more, more)?;
+        context = Tensor::cat(&[&context, &last], 1)?;
+    }
+    Ok(context)
 }
 
 /// A1111, the one with schedules, compares evaluations counted from 0 with ends counted from 1: the

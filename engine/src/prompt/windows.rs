@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use hearth_protocol::job::Compat;
 
 use super::{PromptError, Run, WINDOWS_MAX, clamp};
+use crate::load::LoadError;
 use crate::tokenizer::PromptTokenizer;
 
 /// How far back from a full window A1111 looks for a comma to break behind.
@@ -93,11 +94,11 @@ impl EmbeddingNames {
     /// are those of the name, so letter case does not matter.
     ///
     /// # Errors
-    /// [`PromptError::Tokenizer`].
+    /// [`LoadError::Tokenizer`].
     pub fn new(
         names: impl IntoIterator<Item = (String, usize)>,
         tokenizer: &PromptTokenizer,
-    ) -> Result<Self, PromptError> {
+    ) -> Result<Self, LoadError> {
         let names: Vec<_> = names.into_iter().collect();
         let mut by_token: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for (index, (name, _)) in names.iter().enumerate() {

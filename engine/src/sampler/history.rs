@@ -35,7 +35,6 @@ impl History {
     ///
     /// # Errors
     /// [`HistoryError`] says which tensor does not fit.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for run to save and resume by"))]
     pub(crate) fn from_saved(
         tensors: impl IntoIterator<Item = (String, Tensor)>,
         shape: &[usize],
@@ -66,7 +65,6 @@ impl History {
     }
 
     /// The tensors to save, each with its name.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for run to save and resume by"))]
     pub(crate) fn named(&self) -> impl Iterator<Item = (&'static str, &Tensor)> {
         let past = NAMES.into_iter().zip(&self.past);
         past.chain(self.sample.iter().map(|tensor| (SAMPLE, tensor)))

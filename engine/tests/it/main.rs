@@ -18,3 +18,4 @@ mod process;
 mod prompts;
 mod runs;
 mod single_file;
+mod starts;

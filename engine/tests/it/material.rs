@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use hearth_engine::tiny::{Layout, write_checkpoint_as, write_lora_as};
 use hearth_protocol::engine::{AssetFile, Assets, ModelAsset};
 use hearth_protocol::id::CardId;
-use hearth_protocol::job::{Compat, JobSpec, Latents, LoraUse, Micro, NoiseSchedule, Rng, Sampler};
+use hearth_protocol::job::{JobSpec, LoraUse, Micro, NoiseSchedule};
 use tempfile::TempDir;
 
 /// The seed the vectors' weights were made with.
