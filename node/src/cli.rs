@@ -13,6 +13,7 @@ mod generate;
 mod help;
 mod host;
 mod identity;
+mod image;
 mod interrupt;
 mod jobs;
 mod ledger;
@@ -28,6 +29,7 @@ mod table;
 mod tests;
 mod tui;
 mod up;
+mod walk;
 mod wording;
 mod worker;
 
@@ -122,6 +124,11 @@ enum Noun {
     Demo(demo::DemoArgs),
     /// Draw pictures, here or on a member's machine
     Generate(generate::GenerateArgs),
+    /// Draw the way from one prompt or seed to another
+    Walk(walk::WalkArgs),
+    /// Show what pictures were made with; lay them out
+    #[command(subcommand)]
+    Image(image::ImageVerb),
     /// Show how the node is
     Status,
     /// Check what could keep the node from working
@@ -210,6 +217,8 @@ fn run(noun: Noun, session: &Session) -> anyhow::Result<()> {
         Noun::Stop => up::stop(session),
         Noun::Demo(args) => demo::run(&args, session),
         Noun::Generate(args) => generate::run(args, session),
+        Noun::Walk(args) => walk::run(args, session),
+        Noun::Image(verb) => image::run(&verb, session),
         Noun::Status => status::status(session),
         Noun::Doctor => status::doctor(session),
         Noun::Commons(verb) => commons::run(verb, session),

@@ -28,6 +28,8 @@ pub struct Config {
     pub control_listen: SocketAddr,
     /// Work for others.
     pub worker: WorkerConfig,
+    /// Whether the models inside the binary are on the shelf.
+    pub built_in: bool,
     /// Where pictures go; `None`: the home's own folder.
     pub outputs_dir: Option<PathBuf>,
     /// What is logged, in the form of `RUST_LOG`.
@@ -82,6 +84,7 @@ impl Default for Config {
                 threads: 0,
                 rated_watts: 0,
             },
+            built_in: true,
             outputs_dir: None,
             log_level: "info".to_owned(),
         }

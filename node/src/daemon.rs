@@ -14,12 +14,14 @@ use tokio::net::TcpListener;
 use tokio::sync::{broadcast, mpsc, watch};
 
 use crate::blobs::{Blobs, BlobsConfig, BlobsError, BlobsEvents};
+use crate::builtin::{self, BuiltinError};
 use crate::client::{AccessError, ApiAccess};
 use crate::config::Config;
 use crate::control::ControlDesk;
 use crate::engine::{self, EngineConfig};
 use crate::home::{Home, HomeLock, LockError};
 use crate::identity::{self, IdentityError};
+use crate::meter::Meter;
 use crate::store::{Store, StoreError};
 use crate::switchboard::{Desk, Facts, Inbox, Opening, OpeningError, Rooms, Switchboard};
 use crate::{chance, clock, device};
@@ -57,6 +59,9 @@ pub enum StartError {
     /// The files that tell where the control API is.
     #[error(transparent)]
     Access(#[from] AccessError),
+    /// A model inside the binary cannot be used.
+    #[error("the built-in model cannot be used; --set models.built_in=false does without it")]
+    Builtin(#[from] BuiltinError),
     /// This process does not know its own binary.
     #[error("the engine's binary cannot be found")]
     Program(#[source] std::io::Error),
@@ -94,6 +99,11 @@ pub async fn start(home: &Home, config: &Config) -> Result<Daemon, StartError> {
         bind: config.blobs_listen,
     };
     let (blobs, blob_events) = Blobs::open(blobs).await?;
+    let builtin = if config.built_in {
+        builtin::place(&home.builtin_dir(), &blobs).await?
+    } else {
+        Vec::new()
+    };
     let (asks, ask_queue) = mpsc::channel(limits::ROOM_QUEUE_MAX);
     let desk = Desk::new(key.id(), asks);
     let (notices, _) = broadcast::channel(NOTICES);
@@ -111,10 +121,12 @@ pub async fn start(home: &Home, config: &Config) -> Result<Daemon, StartError> {
             home: home.clone(),
             config: config.clone(),
             device: device::describe(),
+            meter: Meter::find(),
             started,
         },
         store,
         charter,
+        builtin,
         dispatcher: dispatcher(&key, config),
     };
     let board = Switchboard::open(opening, rooms, &inbox).await?;

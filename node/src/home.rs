@@ -141,6 +141,11 @@ impl Home {
         self.data.join("store")
     }
 
+    /// Returns the folder of the models inside the binary, written out.
+    pub fn builtin_dir(&self) -> PathBuf {
+        self.cache.join("builtin")
+    }
+
     /// Returns the folder of models' blobs.
     pub fn blobs_dir(&self) -> PathBuf {
         self.cache.join("blobs")

@@ -10,6 +10,7 @@
 )]
 
 mod blobs;
+mod builtin;
 mod chance;
 mod cli;
 mod client;
@@ -22,6 +23,7 @@ mod engine;
 mod home;
 mod identity;
 mod log;
+mod meter;
 mod network;
 mod specs;
 mod store;

@@ -50,6 +50,7 @@ use crate::clock::now;
 use crate::config::Config;
 use crate::engine::{EngineHandle, EngineReport};
 use crate::home::Home;
+use crate::meter::Meter;
 use crate::network::{NetworkEvent, NetworkHandle};
 use crate::specs::Specs;
 use crate::store::Store;
@@ -105,6 +106,8 @@ pub(crate) struct Facts {
     pub(crate) config: Config,
     /// What computes.
     pub(crate) device: Device,
+    /// What measures the energy it takes.
+    pub(crate) meter: Option<Meter>,
     /// When the process started.
     pub(crate) started: Timestamp,
 }

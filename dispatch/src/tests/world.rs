@@ -6,9 +6,7 @@ use hearth_protocol::capacity::{Accepting, Capacity, Device, DeviceKind, NodeAdd
 use hearth_protocol::charter::{Caps, PriceTable, Windows};
 use hearth_protocol::entry::{Body, Energy, Verdict};
 use hearth_protocol::id::{BlobHash, CardId, CommonsId, EntryHash, JobId, NodeId, Salt};
-use hearth_protocol::job::{
-    Compat, Family, JobSpec, Latents, Micro, NoiseSchedule, OutputRef, Rng, Sampler, Timings,
-};
+use hearth_protocol::job::{Family, JobSpec, OutputRef, Timings};
 use hearth_protocol::unit::{ByteCount, Millikudos, Millis, Timestamp};
 use hearth_protocol::wire::JobMessage;
 

@@ -68,7 +68,7 @@ pub(super) struct GenerateArgs {
 }
 
 pub(super) fn run(args: GenerateArgs, session: &Session) -> anyhow::Result<()> {
-    draw(ask::request(args)?, session)
+    draw(ask::request(args, session)?, session)
 }
 
 /// Has a request done by the running node, or by one inside this process when none runs.

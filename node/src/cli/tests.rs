@@ -119,11 +119,11 @@ fn generate_understands_every_promised_flag() {
     let Noun::Generate(args) = line.noun else {
         panic!("generate parses to itself");
     };
-    assert_eq!(args.size, Some((512, 640)));
-    assert_eq!(args.loras[1].weight.millionths(), 500_000);
-    assert_eq!(args.seed, Some(u64::MAX));
-    assert_eq!(args.max_kudos.unwrap().get(), 2_500);
-    assert_eq!(args.place, Place::Peer("ada".to_owned()));
+    assert_eq!(args.picture.size, Some((512, 640)));
+    assert_eq!(args.picture.loras[1].unet.millionths(), 500_000);
+    assert_eq!(args.picture.seed, Some(u64::MAX));
+    assert_eq!(args.picture.max_kudos.unwrap().get(), 2_500);
+    assert_eq!(args.picture.place.unwrap(), Place::Peer("ada".to_owned()));
 }
 
 #[test]

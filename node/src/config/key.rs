@@ -89,6 +89,11 @@ pub const KEYS: &[Key] = &[
         place: |config| Place::Count(&mut config.worker.rated_watts),
     },
     Key {
+        name: "models.built_in",
+        doc: "Have Kindling, the small model inside the binary, on the shelf.",
+        place: |config| Place::Switch(&mut config.built_in),
+    },
+    Key {
         name: "outputs.dir",
         doc: "Folder for pictures. Empty: the node's own.",
         place: |config| Place::Folder(&mut config.outputs_dir),

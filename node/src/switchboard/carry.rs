@@ -9,11 +9,12 @@ use hearth_protocol::engine::OutputFile;
 use hearth_protocol::entry::{Body, Entry};
 use hearth_protocol::id::{BlobHash, CardId, JobId, NodeId};
 use hearth_protocol::job::JobSpec;
-use hearth_protocol::wire::{Message, SyncMessage};
+use hearth_protocol::wire::{JobMessage, Message, SyncMessage};
 
 use super::Switchboard;
 use super::errand::{self, Answer, Source};
 use crate::clock::now;
+use crate::meter::Reading;
 use crate::network::{Channel, NetworkCommand};
 use crate::store::{StoreError, Table};
 
@@ -24,6 +25,8 @@ pub(super) struct Run {
     pub(super) outputs: Vec<OutputFile>,
     /// The requester's files that were fetched for it.
     pub(super) borrowed: Vec<BlobHash>,
+    /// What the meters showed when it began.
+    pub(super) meter: Reading,
     pub(super) cancelled: bool,
     /// It ended; its outputs are kept until the effects of that are carried out.
     pub(super) is_done: bool,

@@ -9,6 +9,7 @@ use hearth_dispatch::Event;
 use hearth_protocol::control::{Command, Problem, ProblemKind, Reply};
 use hearth_protocol::entry::{Body, DisputeCode, Verdict};
 use hearth_protocol::id::JobId;
+use hearth_protocol::job::Start;
 
 use super::ask::Ask;
 use super::commons::Founding;

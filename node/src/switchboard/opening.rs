@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use hearth_dispatch::{Dispatcher, Event, JobRecord, WorkRecord, WorkStage};
 use hearth_ledger::{Ledger, OpenError};
+use hearth_protocol::card::Card;
 use hearth_protocol::charter::Charter;
 use hearth_protocol::control::Problem;
 use hearth_protocol::id::JobId;
@@ -25,6 +26,8 @@ pub(crate) struct Opening {
     pub(crate) store: Store,
     /// The commons this home is in.
     pub(crate) charter: Option<Signed<Charter>>,
+    /// Cards of models that lie here from the start.
+    pub(crate) builtin: Vec<Signed<Card>>,
     /// A dispatcher that knows nobody yet.
     pub(crate) dispatcher: Dispatcher,
 }
@@ -57,6 +60,7 @@ impl Switchboard {
             facts,
             store,
             charter,
+            builtin,
             dispatcher,
         } = opening;
         let specs = Specs::open(&facts.home.specs_dir()).map_err(OpeningError::Specs)?;
@@ -107,6 +111,7 @@ impl Switchboard {
             fresh: false,
             pulse,
         };
+        board.put_builtin(builtin);
         board.check_shelf().await;
         board.tell_shelf();
         board.open_outputs(&work);
@@ -158,6 +163,20 @@ impl Switchboard {
                 let hashes = outputs.iter().map(|output| output.blob).collect();
                 self.outputs.insert(record.order, hashes);
             }
+        }
+    }
+}
+
+impl Switchboard {
+    /// Puts cards on the shelf whose files are here; they are not kept in the store, as they come again.
+    fn put_builtin(&mut self, cards: Vec<Signed<Card>>) {
+        for card in cards {
+            let id = card.trusted().id();
+            self.shelf.add(card);
+            let mut note = self.shelf.note(&id);
+            note.complete = true;
+            note.pinned = true;
+            self.shelf.set_note(id, note);
         }
     }
 }

@@ -67,6 +67,8 @@ impl Actor {
             ("blobs.listen", "127.0.0.1:0"),
             ("control.listen", "127.0.0.1:0"),
             ("worker.enabled", if works { "true" } else { "false" }),
+            // The seeder shares it as a file, so that there is something to fetch.
+            ("models.built_in", "false"),
         ];
         let program = std::env::current_exe().context("cannot find this program")?;
         let mut process = Process::new(program);

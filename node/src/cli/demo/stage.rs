@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use hearth_engine::kindling;
 use hearth_protocol::charter::Admission;
 use hearth_protocol::control::{Command, Reply};
 use hearth_protocol::id::CardId;
@@ -20,7 +21,6 @@ use crate::cli::session::other;
 
 const POLL: Duration = Duration::from_millis(20);
 const STEP_MAX: Duration = Duration::from_secs(30);
-const MODEL_SEED: u64 = 7;
 
 /// The nodes and what came of them.
 pub(super) struct Stage<'a> {
@@ -68,13 +68,18 @@ impl<'a> Stage<'a> {
     }
 
     fn write_models(&self, story: &mut Story) -> anyhow::Result<(PathBuf, PathBuf)> {
-        story.begin("models", "writing a tiny model");
-        let checkpoint = self.dir.join("models").join("tiny");
-        let lora = self.dir.join("models").join("ember.safetensors");
-        hearth_engine::tiny::write_checkpoint(&checkpoint, MODEL_SEED)
-            .context("the model was not written")?;
-        hearth_engine::tiny::write_lora(&lora, MODEL_SEED).context("the LoRA was not written")?;
-        story.held("wrote a tiny checkpoint and a LoRA, both with random weights")?;
+        story.begin("models", "writing out the models in the binary");
+        let dir = self.dir.join("models");
+        std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        let write = |name: &str, bytes: &[u8]| {
+            let path = dir.join(name);
+            std::fs::write(&path, bytes)
+                .with_context(|| format!("cannot write {}", path.display()))?;
+            anyhow::Ok(path)
+        };
+        let checkpoint = write("kindling.safetensors", kindling::WEIGHTS)?;
+        let lora = write("emberglow.safetensors", kindling::LORA)?;
+        story.held("wrote out Kindling, the small model in the binary, and a LoRA for it")?;
         Ok((checkpoint, lora))
     }
 
@@ -156,16 +161,16 @@ impl<'a> Stage<'a> {
                 path: path.display().to_string(),
                 title: Some(title.to_owned()),
                 triggers: triggers.iter().map(|&word| word.to_owned()).collect(),
-                licence: Some("CC0-1.0".to_owned()),
-                description: Some("Random weights, for the demonstration.".to_owned()),
+                licence: Some(kindling::LICENCE.to_owned()),
+                description: None,
             })?;
             let Reply::Model(card) = reply else {
                 return other();
             };
             Ok(card)
         };
-        let checkpoint = add(checkpoint, "demo tiny", &[])?;
-        let lora = add(lora, "demo ember", &[hearth_engine::tiny::TRIGGER])?;
+        let checkpoint = add(checkpoint, kindling::TITLE, &[])?;
+        let lora = add(lora, kindling::LORA_TITLE, &[kindling::LORA_TITLE])?;
         story.held(&format!(
             "the seeder shares both where they lie: checkpoint {} ({}), LoRA {} ({})",
             checkpoint.card.short(),

@@ -119,7 +119,7 @@ impl Story {
             span(total)
         ))?;
         self.printer.note(
-            "The model is a tiny one with random weights: it shows the way of a job, not a talent.",
+            "Drawn by Kindling, the small model in this binary; 'hearth generate' has it, too.",
         );
         if let Some(dir) = kept {
             self.printer

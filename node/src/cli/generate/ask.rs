@@ -9,13 +9,14 @@ use hearth_protocol::job::{ImageFormat, Margins, Micro, Variation};
 use hearth_protocol::limits;
 
 use super::{GenerateArgs, like};
+use crate::cli::session::Session;
 use crate::clock::now;
 
 /// Forms the request.
-pub(super) fn request(args: GenerateArgs) -> anyhow::Result<GenerateRequest> {
+pub(super) fn request(args: GenerateArgs, session: &Session) -> anyhow::Result<GenerateRequest> {
     let mut request = match (&args.start.from_step, &args.start.like) {
         (Some(step), _) => like::step(step)?,
-        (None, Some(picture)) => like::picture(picture)?,
+        (None, Some(picture)) => like::picture(picture, session)?,
         (None, None) => GenerateRequest::of(""),
     };
     if let Some(prompt) = args.prompt {

@@ -2,11 +2,14 @@
 
 use std::path::Path;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
+use hearth_engine::picture::{self, Mention, Recovered, Settings};
 use hearth_protocol::control::{GenerateRequest, LoraAsk, StartAsk};
-use hearth_protocol::job::JobSpec;
+use hearth_protocol::job::{Compat, JobSpec, Micro, Rng, Tiling};
 
 use super::ask;
+use crate::cli::session::Session;
+use crate::cli::wording::printable;
 
 /// Returns the request that goes on from a saved step as it would have gone on.
 pub(super) fn step(path: &Path) -> anyhow::Result<GenerateRequest> {
@@ -21,9 +24,64 @@ pub(super) fn step(path: &Path) -> anyhow::Result<GenerateRequest> {
     Ok(request)
 }
 
-/// Returns the request a picture's metadata tells of.
-pub(super) fn picture(path: &Path) -> anyhow::Result<GenerateRequest> {
-    anyhow::bail!("{} cannot be read yet", path.display())
+/// Returns the request a picture's metadata tells of: exactly, where Hearth made it; else as far as it was
+/// understood.
+pub(super) fn picture(path: &Path, session: &Session) -> anyhow::Result<GenerateRequest> {
+    let info = picture::info(path).with_context(|| format!("cannot read {}", path.display()))?;
+    for oddity in &info.request.warnings {
+        session
+            .printer
+            .note(format!("warning: {}", printable(&oddity.to_string())));
+    }
+    let spec = info.hearth.as_ref().and_then(|story| story.get("spec"));
+    if let Some(spec) = spec
+        && let Ok(spec) = serde_json::from_value::<JobSpec>(spec.clone())
+    {
+        return Ok(of_spec(&spec));
+    }
+    if info.request.settings == Settings::default() {
+        bail!("{} does not tell what it was made with", path.display());
+    }
+    of_settings(info.request)
+}
+
+fn of_settings(recovered: Recovered) -> anyhow::Result<GenerateRequest> {
+    let settings = recovered.settings;
+    let name = |mention: Mention| mention.hash.or(mention.name);
+    let loras = settings.loras.into_iter().map(|lora| {
+        Ok(LoraAsk {
+            model: lora.hash.unwrap_or(lora.name),
+            unet: micro(lora.unet)?,
+            text: micro(lora.text)?,
+        })
+    });
+    Ok(GenerateRequest {
+        negative: settings.negative,
+        model: settings.model.and_then(name),
+        vae: settings.vae.and_then(name),
+        loras: loras.collect::<anyhow::Result<_>>()?,
+        embeddings: settings.embeddings.into_iter().filter_map(name).collect(),
+        size: settings.size,
+        steps: settings.steps,
+        guidance: settings.guidance.map(micro).transpose()?,
+        sampler: settings.sampler,
+        schedule: settings.schedule,
+        clip_skip: settings.clip_skip,
+        seed: settings.seed,
+        rng: settings.rng.unwrap_or(Rng::TorchCpu),
+        compat: recovered.compat.unwrap_or(Compat::A1111),
+        tiling: if settings.tiling {
+            Tiling::Seamless
+        } else {
+            Tiling::None
+        },
+        ..GenerateRequest::of(&settings.prompt)
+    })
+}
+
+fn micro(value: f64) -> anyhow::Result<Micro> {
+    let text = format!("{value:.6}");
+    text.parse().with_context(|| format!("cannot use {value}"))
 }
 
 /// Returns the request that leads to a spec again; what it started from is not in it.

@@ -9,6 +9,7 @@ use hearth_protocol::job::{JobSpec, Timings};
 
 use super::Run;
 use crate::engine::EngineReport;
+use crate::meter::Reading;
 use crate::switchboard::Switchboard;
 use crate::switchboard::errand::{self, Answer};
 
@@ -36,6 +37,7 @@ impl Switchboard {
                 spec: Some(spec),
                 outputs: Vec::new(),
                 borrowed,
+                meter: Reading::default(),
                 cancelled: false,
                 is_done: false,
             },
@@ -73,6 +75,9 @@ impl Switchboard {
             return;
         };
         let Some(spec) = run.spec.take() else { return };
+        if let Some(meter) = &self.facts.meter {
+            run.meter = meter.read();
+        }
         if run.cancelled {
             return self.engine_failed(call, 0, EngineEnd::Cancelled);
         }
@@ -167,13 +172,15 @@ impl Switchboard {
                 let Some(call) = call_of(self, run) else {
                     return;
                 };
+                let mut began = Reading::default();
                 if let Some(run) = self.runs.get_mut(&call) {
+                    began = std::mem::take(&mut run.meter);
                     run.outputs = outputs;
                     run.is_done = true;
                     let borrowed = std::mem::take(&mut run.borrowed);
                     self.drop_borrowed(&borrowed);
                 }
-                let energy = self.energy(&timings);
+                let energy = self.energy(&timings, &began);
                 self.pulse.energy_mj = self.pulse.energy_mj.saturating_add(energy.millijoules);
                 self.dispatch(Event::EngineDone {
                     call,
@@ -207,8 +214,15 @@ impl Switchboard {
         }
     }
 
-    /// Compute time by the device's rated power: an upper bound that needs no meter.
-    fn energy(&self, timings: &Timings) -> Energy {
+    /// What the meters say, or compute time by the device's rated power: an upper bound that needs none.
+    fn energy(&self, timings: &Timings, began: &Reading) -> Energy {
+        let metered = self.facts.meter.as_ref().map(|meter| meter.since(began));
+        if let Some(millijoules) = metered.filter(|millijoules| *millijoules > 0) {
+            return Energy {
+                millijoules,
+                method: EnergyMethod::Metered,
+            };
+        }
         let watts = u64::from(self.facts.config.worker.rated_watts);
         if watts == 0 {
             return Energy::default();

@@ -4,9 +4,9 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use hearth_protocol::control::{Command, GenerateRequest, JobReport, LoraAsk, Place, Reply};
+use hearth_protocol::control::{Command, GenerateRequest, JobReport, LoraAsk, Reply};
 use hearth_protocol::id::{BlobHash, JobId};
-use hearth_protocol::job::{Compat, Micro, NoiseSchedule, Phase, Rng, Sampler};
+use hearth_protocol::job::{Micro, Phase};
 use hearth_protocol::limits;
 use hearth_protocol::snapshot::{JobView, Notice};
 use hearth_protocol::unit::Millis;
@@ -18,9 +18,9 @@ use crate::cli::jobs::phase_words;
 use crate::cli::session::other;
 use crate::client::Client;
 
-const STEPS: u32 = 12;
+const STEPS: u32 = 20;
 /// Quick on any machine.
-const SIZE: (u32, u32) = (256, 256);
+const SIZE: (u32, u32) = (128, 128);
 const RENDER_MAX: Millis = Millis::from_secs(120);
 const LOOK: Duration = Duration::from_millis(200);
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
