@@ -16,6 +16,7 @@ mod read;
 mod runtime;
 mod scaling;
 mod set;
+pub(crate) mod swap;
 mod warm;
 
 use std::collections::BTreeMap;

@@ -6,6 +6,7 @@ mod parts;
 
 pub use parts::{Edges, Listened, Parts};
 
+pub use crate::adapter::swap::{Merging, Swap};
 pub use crate::clip::{Finish, Layer, Piece};
 
 use candle_core::{Device, Tensor};

@@ -166,7 +166,8 @@ impl Reader<'_> {
         let alpha = self.number(Role::Alpha)?;
         let peft = peft.map(|peft| peft.scale(&self.module.path, rank));
         let scale = match (alpha, peft) {
-            (Some(alpha), _) => alpha / rank.unwrap_or(1) as f64,
+            // Undecomposed Kronecker factors carry an alpha that means nothing.
+            (Some(alpha), _) => rank.map_or(1.0, |rank| alpha / rank as f64),
             (None, Some(scale)) => scale,
             (None, None) => 1.0,
         };

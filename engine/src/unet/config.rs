@@ -227,7 +227,6 @@ impl UnetConfig {
     }
 
     /// Stable Diffusion 1.5.
-    #[cfg(test)]
     pub(crate) fn stable_diffusion_1() -> Self {
         Self {
             cross_attention_dim: 768,
