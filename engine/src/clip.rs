@@ -9,7 +9,7 @@ use std::sync::Arc;
 use candle_core::{IndexOp, Result, Tensor, bail};
 use serde::Deserialize;
 
-use crate::layers::{LayerNorm, Linear};
+use crate::layers::{LayerNorm, Linear, computing};
 use crate::load::LoadError;
 use crate::modules::{Bias, Kind, Scope};
 use hearth_kernels::activation::Activation;
@@ -291,19 +291,19 @@ impl ClipText {
 
     /// Returns `[1, pieces, channels]`: words and given vectors, each at its position.
     fn embed(&self, window: &[Piece]) -> Result<Tensor> {
-        let (device, dtype) = (self.tokens.device(), self.tokens.dtype());
-        let positions = self.positions.narrow(0, 0, window.len())?;
+        let device = self.tokens.device();
+        let positions = computing(&self.positions.narrow(0, 0, window.len())?)?;
         let id = |piece: &Piece| match piece {
             Piece::Token(id) => *id,
             Piece::Vector(_) => 0,
         };
         let ids: Vec<u32> = window.iter().map(id).collect();
         let ids = Tensor::from_vec(ids, window.len(), device)?;
-        let mut x = self.tokens.index_select(&ids, 0)?;
+        let mut x = computing(&self.tokens.index_select(&ids, 0)?)?;
         for (i, piece) in window.iter().enumerate() {
             if let Piece::Vector(vector) = piece {
                 let vector = Tensor::from_slice(vector, (1, vector.len()), device)?;
-                x = x.slice_scatter(&vector.to_dtype(dtype)?, 0, i)?;
+                x = x.slice_scatter(&vector.to_dtype(x.dtype())?, 0, i)?;
             }
         }
         (x + positions)?.unsqueeze(0)
@@ -374,11 +374,11 @@ impl Block {
             self.k.forward(&n)?,
             self.v.forward(&n)?,
         );
-        let x = (x + self
+        let x = self
             .out
-            .forward(&attention(&q, &k, &v, self.heads, Mask::Causal)?)?)?;
-        let n = self.fc1.forward(&self.norm2.forward(&x)?)?;
-        &x + self.fc2.forward(&self.activation.apply(&n)?)?
+            .forward_onto(&attention(&q, &k, &v, self.heads, Mask::Causal)?, x)?;
+        let h = self.fc1.forward(&self.norm2.forward(&x)?)?;
+        self.fc2.forward_onto(&self.activation.apply(&h)?, &x)
     }
 }
 

@@ -1,12 +1,16 @@
 //! The layers all three models are made of, over the fused kernels.
+//!
+//! Weights are arranged for the processor once, when a layer is built, in the type they come in. On a
+//! CPU all computing is in `f32`; on other devices in the weights' own type.
 
-use candle_core::{D, Result, Tensor};
+use candle_core::{D, DType, Result, Tensor};
 
 use crate::adapter::Runtime;
 use crate::load::LoadError;
 use crate::modules::{Bias, Kind, Scope};
-use hearth_kernels::conv::{Edge, Geometry, conv2d};
-use hearth_kernels::linear::{self, Out};
+use hearth_kernels::activation::geglu;
+use hearth_kernels::conv::{Edge, Geometry, PackedConv};
+use hearth_kernels::linear::{Out, PackedLinear};
 use hearth_kernels::norm::{self, Then};
 
 /// How a forward pass treats every layer it comes through.
@@ -23,11 +27,19 @@ impl Pass {
     pub(crate) const SEAMLESS: Self = Self { edge: Edge::Wrap };
 }
 
-/// `x * weight^T + bias` over tokens.
+/// Returns a tensor in the type its device computes in.
+pub(crate) fn computing(tensor: &Tensor) -> Result<Tensor> {
+    if tensor.device().is_cpu() {
+        tensor.to_dtype(DType::F32)
+    } else {
+        Ok(tensor.clone())
+    }
+}
+
+/// `x * weight^T + bias` over `[batch, tokens, channels]`.
 #[derive(Debug)]
 pub(crate) struct Linear {
-    weight: Tensor,
-    bias: Tensor,
+    packed: PackedLinear,
     adapters: Option<Runtime>,
 }
 
@@ -60,32 +72,60 @@ impl Linear {
         bias: Bias,
     ) -> std::result::Result<Self, LoadError> {
         let (mut weight, bias) = scope.module(Kind::Linear, shape, bias)?;
-        // Not reshaped: that would fill a recorder's zeros, which take no memory as they are.
         while weight.rank() > 2 {
             weight = weight.squeeze(D::Minus1)?;
         }
         Ok(Self {
-            weight,
-            bias,
+            packed: PackedLinear::new(&weight, &bias)?,
             adapters: scope.runtime(),
         })
     }
 
-    /// Takes and gives `[batch, tokens, channels]`.
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.apply(x, Out::Tokens)
+        self.adapted(x, self.packed.forward(x)?)
     }
 
-    /// Takes `[batch, tokens, channels]`, gives `[batch, channels, tokens]`.
-    pub(crate) fn forward_to_channels(&self, x: &Tensor) -> Result<Tensor> {
-        self.apply(x, Out::Channels)
+    /// Adds the result to `onto`, of the result's shape.
+    pub(crate) fn forward_onto(&self, x: &Tensor, onto: &Tensor) -> Result<Tensor> {
+        self.adapted(x, self.packed.forward_plus(x, onto)?)
     }
 
-    fn apply(&self, x: &Tensor, out: Out) -> Result<Tensor> {
-        let y = linear::linear(x, &self.weight, &self.bias, out)?;
+    fn adapted(&self, x: &Tensor, y: Tensor) -> Result<Tensor> {
         match &self.adapters {
-            Some(adapters) => adapters.add_linear(x, &y, out),
+            Some(adapters) => adapters.add_linear(x, &y, Out::Tokens),
             None => Ok(y),
+        }
+    }
+}
+
+/// A linear layer that gives the first half of its outputs times the exact GELU of the second half.
+#[derive(Debug)]
+pub(crate) enum Gated {
+    /// In one go.
+    Fused(PackedLinear),
+    /// One after the other, since adapters come between.
+    Apart(Linear),
+}
+
+impl Gated {
+    pub(crate) fn new(
+        mut scope: Scope<'_>,
+        shape: (usize, usize),
+    ) -> std::result::Result<Self, LoadError> {
+        let (weight, bias) = scope.module(Kind::Linear, &[shape.1, shape.0], Bias::Present)?;
+        Ok(match scope.runtime() {
+            None => Self::Fused(PackedLinear::gated(&weight, &bias)?),
+            adapters => Self::Apart(Linear {
+                packed: PackedLinear::new(&weight, &bias)?,
+                adapters,
+            }),
+        })
+    }
+
+    pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Fused(packed) => packed.forward(x),
+            Self::Apart(linear) => geglu(&linear.forward(x)?),
         }
     }
 }
@@ -93,7 +133,7 @@ impl Linear {
 /// A convolution over `[batch, channels, height, width]`.
 #[derive(Debug)]
 pub(crate) struct Conv {
-    weight: Tensor,
+    packed: PackedConv,
     /// `[1, out]`.
     bias: Tensor,
     geometry: Geometry,
@@ -110,21 +150,26 @@ impl Conv {
         let shape = [outer, inner, side, side];
         let (weight, bias) = scope.module(Kind::Conv, &shape, Bias::Present)?;
         Ok(Self {
-            weight,
-            bias: bias.unsqueeze(0)?,
+            packed: PackedConv::new(&weight)?,
+            bias: computing(&bias)?.unsqueeze(0)?,
             geometry,
             adapters: scope.runtime(),
         })
     }
 
     pub(crate) fn forward(&self, x: &Tensor, pass: Pass) -> Result<Tensor> {
-        self.apply(x, &self.bias, self.geometry(pass))
+        self.apply(x, &self.bias, self.geometry(pass), None)
     }
 
     /// Adds `[1 or batch, out]` to every pixel at no cost.
     pub(crate) fn forward_plus(&self, x: &Tensor, addend: &Tensor, pass: Pass) -> Result<Tensor> {
         let bias = self.bias.broadcast_add(addend)?;
-        self.apply(x, &bias, self.geometry(pass))
+        self.apply(x, &bias, self.geometry(pass), None)
+    }
+
+    /// Adds the result to `onto`, of the result's shape.
+    pub(crate) fn forward_onto(&self, x: &Tensor, onto: &Tensor, pass: Pass) -> Result<Tensor> {
+        self.apply(x, &self.bias, self.geometry(pass), Some(onto))
     }
 
     /// Stretches the input to `size` by nearest neighbour first.
@@ -135,11 +180,17 @@ impl Conv {
         pass: Pass,
     ) -> Result<Tensor> {
         let geometry = self.geometry(pass).stretched(size);
-        self.apply(x, &self.bias, geometry)
+        self.apply(x, &self.bias, geometry, None)
     }
 
-    fn apply(&self, x: &Tensor, bias: &Tensor, geometry: Geometry) -> Result<Tensor> {
-        let y = conv2d(x, &self.weight, bias, geometry)?;
+    fn apply(
+        &self,
+        x: &Tensor,
+        bias: &Tensor,
+        geometry: Geometry,
+        onto: Option<&Tensor>,
+    ) -> Result<Tensor> {
+        let y = self.packed.forward(x, bias, geometry, onto)?;
         match &self.adapters {
             Some(adapters) => adapters.add_conv(x, &y, geometry),
             None => Ok(y),
@@ -169,8 +220,8 @@ impl GroupNorm {
     ) -> std::result::Result<Self, LoadError> {
         let (weight, bias) = scope.module(Kind::Norm, &[channels], Bias::Present)?;
         Ok(Self {
-            weight,
-            bias,
+            weight: computing(&weight)?,
+            bias: computing(&bias)?,
             groups,
             eps,
         })
@@ -214,7 +265,11 @@ impl LayerNorm {
         eps: f64,
     ) -> std::result::Result<Self, LoadError> {
         let (weight, bias) = scope.module(Kind::Norm, &[width], Bias::Present)?;
-        Ok(Self { weight, bias, eps })
+        Ok(Self {
+            weight: computing(&weight)?,
+            bias: computing(&bias)?,
+            eps,
+        })
     }
 
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {

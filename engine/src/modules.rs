@@ -119,7 +119,8 @@ impl<'a> Scope<'a> {
     }
 }
 
-/// A source that notes what is asked for and gives zeros that take no memory.
+/// A source that notes what is asked for and gives stand-ins of the right rank, which cost nothing to
+/// arrange.
 #[derive(Debug, Default)]
 pub(crate) struct Recorder {
     modules: Vec<Module>,
@@ -127,9 +128,11 @@ pub(crate) struct Recorder {
 
 impl Source for Recorder {
     fn module(&mut self, module: Module) -> Result<(Tensor, Tensor), LoadError> {
-        let zeros = Tensor::zeros((), DType::F32, &Device::Cpu)?;
-        let weight = zeros.broadcast_as(module.shape.as_slice())?;
-        let bias = zeros.broadcast_as(module.shape[0])?;
+        // Two outputs, since a gated layer's are halved.
+        let mut shape = vec![1; module.shape.len()];
+        shape[0] = 2;
+        let weight = Tensor::zeros(shape, DType::F32, &Device::Cpu)?;
+        let bias = Tensor::zeros(2, DType::F32, &Device::Cpu)?;
         self.modules.push(module);
         Ok((weight, bias))
     }

@@ -22,6 +22,7 @@ use crate::load::LoadError;
 use crate::modules::Scope;
 use block::{Context, DownBlock, MidBlock, UpBlock};
 use hearth_kernels::conv::Geometry;
+use hearth_kernels::layout::add;
 use plan::Plan;
 use timestep::TimestepEmbedding;
 
@@ -154,27 +155,28 @@ impl Unet {
         }
         x = self.mid.forward(x, context)?;
         if let Some(residuals) = conditioning.control {
-            x = residuals.add(x, &mut skips)?;
+            x = residuals.add_to(&x, &mut skips)?;
         }
         for block in &self.up {
             x = block.forward(x, context, &mut skips)?;
         }
         self.conv_out
-            .forward(&self.norm_out.forward_silu(&x)?, pass)
+            .forward(&self.norm_out.forward_silu(&x)?, pass)?
+            .contiguous()
     }
 }
 
 impl Residuals {
     /// Adds to all skips and returns the middle with its own added.
-    fn add(&self, middle: Tensor, skips: &mut [Tensor]) -> Result<Tensor> {
+    fn add_to(&self, middle: &Tensor, skips: &mut [Tensor]) -> Result<Tensor> {
         if self.skips.len() != skips.len() {
             let (got, want) = (self.skips.len(), skips.len());
             bail!("{got} residuals for {want} skips: the ControlNet is for another model");
         }
         for (skip, residual) in skips.iter_mut().zip(&self.skips) {
-            *skip = skip.broadcast_add(residual)?;
+            *skip = add(skip, residual)?;
         }
-        middle.broadcast_add(&self.middle)
+        add(middle, &self.middle)
     }
 }
 

@@ -81,7 +81,7 @@ impl Vae {
             Some(post_quant) => post_quant.forward(&x, pass)?,
             None => x,
         };
-        self.decoder.forward(&x, pass)
+        self.decoder.forward(&x, pass)?.contiguous()
     }
 
     /// Returns the latents of pixels `[batch, 3, height, width]` in -1..=1, whose sides are multiples
