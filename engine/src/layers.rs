@@ -5,8 +5,9 @@ use candle_core::{D, Result, Tensor};
 use crate::adapter::Runtime;
 use crate::load::LoadError;
 use crate::modules::{Bias, Kind, Scope};
-use hearth_kernels::conv::{Edge, Geometry, conv2d};
-use hearth_kernels::linear::{self, Out};
+use hearth_kernels::activation::geglu;
+use hearth_kernels::conv::{Edge, Geometry, PackedConv};
+use hearth_kernels::linear::{Out, PackedLinear};
 use hearth_kernels::norm::{self, Then};
 
 /// How a forward pass treats every layer it comes through.
@@ -26,8 +27,7 @@ impl Pass {
 /// `x * weight^T + bias` over tokens.
 #[derive(Debug)]
 pub(crate) struct Linear {
-    weight: Tensor,
-    bias: Tensor,
+    packed: PackedLinear,
     adapters: Option<Runtime>,
 }
 
@@ -59,33 +59,75 @@ impl Linear {
         shape: &[usize],
         bias: Bias,
     ) -> std::result::Result<Self, LoadError> {
-        let (mut weight, bias) = scope.module(Kind::Linear, shape, bias)?;
-        // Not reshaped: that would fill a recorder's zeros, which take no memory as they are.
-        while weight.rank() > 2 {
-            weight = weight.squeeze(D::Minus1)?;
-        }
+        let (weight, bias) = weight(scope, shape, bias)?;
         Ok(Self {
-            weight,
-            bias,
+            packed: PackedLinear::new(&weight, &bias)?,
             adapters: scope.runtime(),
         })
     }
 
     /// Takes and gives `[batch, tokens, channels]`.
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.apply(x, Out::Tokens)
+        self.adapt(x, self.packed.forward(x)?)
     }
 
-    /// Takes `[batch, tokens, channels]`, gives `[batch, channels, tokens]`.
-    pub(crate) fn forward_to_channels(&self, x: &Tensor) -> Result<Tensor> {
-        self.apply(x, Out::Channels)
+    /// As [`forward`](Self::forward), with a residual of the result's shape added at no cost.
+    pub(crate) fn forward_plus(&self, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
+        self.adapt(x, self.packed.forward_plus(x, residual)?)
     }
 
-    fn apply(&self, x: &Tensor, out: Out) -> Result<Tensor> {
-        let y = linear::linear(x, &self.weight, &self.bias, out)?;
+    fn adapt(&self, x: &Tensor, y: Tensor) -> Result<Tensor> {
         match &self.adapters {
-            Some(adapters) => adapters.add_linear(x, &y, out),
+            Some(adapters) => adapters.add_linear(x, &y, Out::Tokens),
             None => Ok(y),
+        }
+    }
+}
+
+/// Returns a linear layer's weight `[out, in]`, which a file may call a 1x1 convolution, and bias.
+fn weight(
+    scope: &mut Scope<'_>,
+    shape: &[usize],
+    bias: Bias,
+) -> std::result::Result<(Tensor, Tensor), LoadError> {
+    let (mut weight, bias) = scope.module(Kind::Linear, shape, bias)?;
+    // Not reshaped: that would fill a recorder's zeros, which take no memory as they are.
+    while weight.rank() > 2 {
+        weight = weight.squeeze(D::Minus1)?;
+    }
+    Ok((weight, bias))
+}
+
+/// A linear layer whose result is the first half of its outputs times the exact GELU of the second.
+#[derive(Debug)]
+pub(crate) enum Gated {
+    /// All in one.
+    Fused(PackedLinear),
+    /// Adapters come between the product and the gate.
+    Adapted(Linear),
+}
+
+impl Gated {
+    /// `shape` counts both halves.
+    pub(crate) fn new(
+        mut scope: Scope<'_>,
+        shape: (usize, usize),
+    ) -> std::result::Result<Self, LoadError> {
+        let (weight, bias) = weight(&mut scope, &[shape.1, shape.0], Bias::Present)?;
+        Ok(match scope.runtime() {
+            None => Self::Fused(PackedLinear::gated(&weight, &bias)?),
+            adapters @ Some(_) => Self::Adapted(Linear {
+                packed: PackedLinear::new(&weight, &bias)?,
+                adapters,
+            }),
+        })
+    }
+
+    /// Takes and gives `[batch, tokens, channels]`.
+    pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Fused(packed) => packed.forward(x),
+            Self::Adapted(linear) => geglu(&linear.forward(x)?),
         }
     }
 }
@@ -93,7 +135,7 @@ impl Linear {
 /// A convolution over `[batch, channels, height, width]`.
 #[derive(Debug)]
 pub(crate) struct Conv {
-    weight: Tensor,
+    packed: PackedConv,
     /// `[1, out]`.
     bias: Tensor,
     geometry: Geometry,
@@ -110,7 +152,7 @@ impl Conv {
         let shape = [outer, inner, side, side];
         let (weight, bias) = scope.module(Kind::Conv, &shape, Bias::Present)?;
         Ok(Self {
-            weight,
+            packed: PackedConv::new(&weight)?,
             bias: bias.unsqueeze(0)?,
             geometry,
             adapters: scope.runtime(),
@@ -118,13 +160,18 @@ impl Conv {
     }
 
     pub(crate) fn forward(&self, x: &Tensor, pass: Pass) -> Result<Tensor> {
-        self.apply(x, &self.bias, self.geometry(pass))
+        self.apply(x, &self.bias, self.geometry(pass), None)
     }
 
     /// Adds `[1 or batch, out]` to every pixel at no cost.
     pub(crate) fn forward_plus(&self, x: &Tensor, addend: &Tensor, pass: Pass) -> Result<Tensor> {
         let bias = self.bias.broadcast_add(addend)?;
-        self.apply(x, &bias, self.geometry(pass))
+        self.apply(x, &bias, self.geometry(pass), None)
+    }
+
+    /// Adds a residual of the result's shape at no cost.
+    pub(crate) fn forward_onto(&self, x: &Tensor, residual: &Tensor, pass: Pass) -> Result<Tensor> {
+        self.apply(x, &self.bias, self.geometry(pass), Some(residual))
     }
 
     /// Stretches the input to `size` by nearest neighbour first.
@@ -135,11 +182,17 @@ impl Conv {
         pass: Pass,
     ) -> Result<Tensor> {
         let geometry = self.geometry(pass).stretched(size);
-        self.apply(x, &self.bias, geometry)
+        self.apply(x, &self.bias, geometry, None)
     }
 
-    fn apply(&self, x: &Tensor, bias: &Tensor, geometry: Geometry) -> Result<Tensor> {
-        let y = conv2d(x, &self.weight, bias, geometry)?;
+    fn apply(
+        &self,
+        x: &Tensor,
+        bias: &Tensor,
+        geometry: Geometry,
+        residual: Option<&Tensor>,
+    ) -> Result<Tensor> {
+        let y = self.packed.forward(x, bias, geometry, residual)?;
         match &self.adapters {
             Some(adapters) => adapters.add_conv(x, &y, geometry),
             None => Ok(y),

@@ -22,6 +22,7 @@ use crate::load::LoadError;
 use crate::modules::Scope;
 use block::{Context, DownBlock, MidBlock, UpBlock};
 use hearth_kernels::conv::Geometry;
+use hearth_kernels::layout::add;
 use plan::Plan;
 use timestep::TimestepEmbedding;
 
@@ -159,8 +160,9 @@ impl Unet {
         for block in &self.up {
             x = block.forward(x, context, &mut skips)?;
         }
-        self.conv_out
-            .forward(&self.norm_out.forward_silu(&x)?, pass)
+        let x = self.norm_out.forward_silu(&x)?;
+        // Small, and read by code that does not know about channels innermost.
+        self.conv_out.forward(&x, pass)?.contiguous()
     }
 }
 
@@ -172,7 +174,7 @@ impl Residuals {
             bail!("{got} residuals for {want} skips: the ControlNet is for another model");
         }
         for (skip, residual) in skips.iter_mut().zip(&self.skips) {
-            *skip = skip.broadcast_add(residual)?;
+            *skip = add(skip, residual)?;
         }
         middle.broadcast_add(&self.middle)
     }

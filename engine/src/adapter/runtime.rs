@@ -5,6 +5,7 @@ use candle_core::{DType, Device, Result, Tensor};
 use super::delta::LowRank;
 use crate::modules::Module;
 use hearth_kernels::conv::{Geometry, conv2d};
+use hearth_kernels::layout::add;
 use hearth_kernels::linear::{Out, linear};
 
 /// The products of one layer's adapters, scales included.
@@ -42,7 +43,8 @@ impl Runtime {
         let inner = self.down.elem_count() / rank;
         let down = self.down.reshape((rank, inner))?;
         let h = linear(x, &down, &self.biases.0, Out::Tokens)?;
-        y + linear(&h, &self.up.reshape((outer, rank))?, &self.biases.1, out)?
+        let addend = linear(&h, &self.up.reshape((outer, rank))?, &self.biases.1, out)?;
+        add(y, &addend)
     }
 
     /// Adds to a convolution's output what its input `[batch, channels, height, width]` calls for.
@@ -51,6 +53,7 @@ impl Runtime {
         let row = |bias: &Tensor| bias.reshape((1, bias.elem_count()));
         let h = conv2d(x, &self.down, &row(&self.biases.0)?, geometry)?;
         let up = self.up.reshape((outer, rank, 1, 1))?;
-        y + conv2d(&h, &up, &row(&self.biases.1)?, Geometry::POINT)?
+        let addend = conv2d(&h, &up, &row(&self.biases.1)?, Geometry::POINT)?;
+        add(y, &addend)
     }
 }

@@ -10,6 +10,7 @@ use crate::layers::{Conv, Pass};
 use crate::load::LoadError;
 use crate::modules::Scope;
 use hearth_kernels::conv::Geometry;
+use hearth_kernels::layout::cat;
 
 /// What every block sees beside the picture.
 #[derive(Clone, Copy, Debug)]
@@ -194,7 +195,7 @@ impl UpBlock {
     ) -> Result<Tensor> {
         for layer in &self.layers {
             let skip = skips.pop().expect("as many skips as up layers");
-            x = layer.forward(&Tensor::cat(&[&x, &skip], 1)?, context)?;
+            x = layer.forward(&cat(&x, &skip)?, context)?;
         }
         match (&self.upsample, skips.last()) {
             (Some(upsample), Some(next)) => {

@@ -227,7 +227,6 @@ impl UnetConfig {
     }
 
     /// Stable Diffusion 1.5.
-    #[cfg(test)]
     pub(crate) fn stable_diffusion_1() -> Self {
         Self {
             cross_attention_dim: 768,
@@ -247,7 +246,6 @@ impl UnetConfig {
     }
 
     /// Stable Diffusion XL, base.
-    #[cfg(test)]
     pub(crate) fn stable_diffusion_xl() -> Self {
         let names = |names: [&str; 3]| names.map(str::to_owned).to_vec();
         let (down, up) = ("CrossAttnDownBlock2D", "CrossAttnUpBlock2D");

@@ -68,10 +68,12 @@ impl Resnet {
             (None, None) => self.conv1.forward(&h, pass)?,
             (Some(_), None) | (None, Some(_)) => candle_core::bail!("block and timestep disagree"),
         };
-        let h = self.conv2.forward(&self.norm2.forward_silu(&h)?, pass)?;
+        let h = self.norm2.forward_silu(&h)?;
         match &self.shortcut {
-            Some(shortcut) => shortcut.forward(x, pass)? + h,
-            None => x + h,
+            Some(shortcut) => self
+                .conv2
+                .forward_onto(&h, &shortcut.forward(x, pass)?, pass),
+            None => self.conv2.forward_onto(&h, x, pass),
         }
     }
 }

@@ -4,11 +4,11 @@ use candle_core::{Result, Tensor};
 
 use super::UnetConfig;
 use super::plan::Level;
-use crate::layers::{GroupNorm, LayerNorm, Linear};
+use crate::layers::{Gated, GroupNorm, LayerNorm, Linear};
 use crate::load::LoadError;
 use crate::modules::Scope;
-use hearth_kernels::activation::geglu;
 use hearth_kernels::attention::{Mask, attention};
+use hearth_kernels::layout::{picture, tokens};
 
 /// Normalisation, projection to tokens, transformer blocks, projection back, residual.
 #[derive(Debug)]
@@ -51,18 +51,13 @@ impl Transformer {
     }
 
     pub(super) fn forward(&self, x: &Tensor, text: &Tensor) -> Result<Tensor> {
-        let (batch, channels, height, width) = x.dims4()?;
-        // The projections read and write either layout, so no copy is made to transpose.
-        let tokens = self
-            .norm
-            .forward(x)?
-            .reshape((batch, channels, height * width))?;
-        let mut h = self.proj_in.forward(&tokens.transpose(1, 2)?)?;
+        let (_, _, height, width) = x.dims4()?;
+        let mut h = self.proj_in.forward(&tokens(&self.norm.forward(x)?)?)?;
         for block in &self.blocks {
             h = block.forward(&h, text)?;
         }
-        let h = self.proj_out.forward_to_channels(&h)?;
-        x + h.reshape((batch, channels, height, width))?
+        let h = self.proj_out.forward_plus(&h, &tokens(x)?)?;
+        picture(&h, height, width)
     }
 }
 
@@ -73,7 +68,7 @@ struct Block {
     norm2: LayerNorm,
     cross: Attention,
     norm3: LayerNorm,
-    expand: Linear,
+    expand: Gated,
     contract: Linear,
 }
 
@@ -90,17 +85,17 @@ impl Block {
             norm2: LayerNorm::new(scope.at("norm2"), width, 1e-5)?,
             cross: Attention::new(scope.at("attn2"), width, text, heads)?,
             norm3: LayerNorm::new(scope.at("norm3"), width, 1e-5)?,
-            expand: Linear::new(scope.at("ff.net.0.proj"), (width, 8 * width))?,
+            expand: Gated::new(scope.at("ff.net.0.proj"), (width, 8 * width))?,
             contract: Linear::new(scope.at("ff.net.2"), (4 * width, width))?,
         })
     }
 
     fn forward(&self, x: &Tensor, text: &Tensor) -> Result<Tensor> {
         let n = self.norm1.forward(x)?;
-        let x = (x + self.own.forward(&n, &n)?)?;
-        let x = (&x + self.cross.forward(&self.norm2.forward(&x)?, text)?)?;
-        let h = geglu(&self.expand.forward(&self.norm3.forward(&x)?)?)?;
-        &x + self.contract.forward(&h)?
+        let x = self.own.forward(&n, &n, x)?;
+        let x = self.cross.forward(&self.norm2.forward(&x)?, text, &x)?;
+        let h = self.expand.forward(&self.norm3.forward(&x)?)?;
+        self.contract.forward_plus(&h, &x)
     }
 }
 
@@ -129,14 +124,10 @@ impl Attention {
         })
     }
 
-    fn forward(&self, x: &Tensor, context: &Tensor) -> Result<Tensor> {
+    /// Returns `residual` plus what `x` finds in `context`.
+    fn forward(&self, x: &Tensor, context: &Tensor, residual: &Tensor) -> Result<Tensor> {
         let (k, v) = (self.k.forward(context)?, self.v.forward(context)?);
-        self.out.forward(&attention(
-            &self.q.forward(x)?,
-            &k,
-            &v,
-            self.heads,
-            Mask::Nothing,
-        )?)
+        let found = attention(&self.q.forward(x)?, &k, &v, self.heads, Mask::Nothing)?;
+        self.out.forward_plus(&found, residual)
     }
 }

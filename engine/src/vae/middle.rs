@@ -8,6 +8,7 @@ use crate::load::LoadError;
 use crate::modules::Scope;
 use crate::unet::Resnet;
 use hearth_kernels::attention::{Mask, attention};
+use hearth_kernels::layout::{picture, tokens};
 
 #[derive(Debug)]
 pub(super) struct Middle {
@@ -69,20 +70,14 @@ impl Attention {
     }
 
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let (batch, channels, height, width) = x.dims4()?;
-        let tokens = self
-            .norm
-            .forward(x)?
-            .reshape((batch, channels, height * width))?;
-        let tokens = tokens.transpose(1, 2)?;
+        let (_, _, height, width) = x.dims4()?;
+        let n = tokens(&self.norm.forward(x)?)?;
         let (q, k, v) = (
-            self.q.forward(&tokens)?,
-            self.k.forward(&tokens)?,
-            self.v.forward(&tokens)?,
+            self.q.forward(&n)?,
+            self.k.forward(&n)?,
+            self.v.forward(&n)?,
         );
-        let h = self
-            .out
-            .forward_to_channels(&attention(&q, &k, &v, 1, Mask::Nothing)?)?;
-        x + h.reshape((batch, channels, height, width))?
+        let found = attention(&q, &k, &v, 1, Mask::Nothing)?;
+        picture(&self.out.forward_plus(&found, &tokens(x)?)?, height, width)
     }
 }
