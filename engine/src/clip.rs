@@ -374,11 +374,10 @@ impl Block {
             self.k.forward(&n)?,
             self.v.forward(&n)?,
         );
-        let x = self
-            .out
-            .forward_onto(&attention(&q, &k, &v, self.heads, Mask::Causal)?, x)?;
-        let h = self.fc1.forward(&self.norm2.forward(&x)?)?;
-        self.fc2.forward_onto(&self.activation.apply(&h)?, &x)
+        let found = attention(&q, &k, &v, self.heads, Mask::Causal)?;
+        let x = self.out.forward_plus(&found, x)?;
+        let n = self.fc1.forward(&self.norm2.forward(&x)?)?;
+        self.fc2.forward_plus(&self.activation.apply(&n)?, &x)
     }
 }
 

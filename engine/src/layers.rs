@@ -71,10 +71,7 @@ impl Linear {
         shape: &[usize],
         bias: Bias,
     ) -> std::result::Result<Self, LoadError> {
-        let (mut weight, bias) = scope.module(Kind::Linear, shape, bias)?;
-        while weight.rank() > 2 {
-            weight = weight.squeeze(D::Minus1)?;
-        }
+        let (weight, bias) = weight(scope, shape, bias)?;
         Ok(Self {
             packed: PackedLinear::new(&weight, &bias)?,
             adapters: scope.runtime(),
@@ -82,15 +79,15 @@ impl Linear {
     }
 
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.adapted(x, self.packed.forward(x)?)
+        self.adapt(x, self.packed.forward(x)?)
     }
 
-    /// Adds the result to `onto`, of the result's shape.
-    pub(crate) fn forward_onto(&self, x: &Tensor, onto: &Tensor) -> Result<Tensor> {
-        self.adapted(x, self.packed.forward_plus(x, onto)?)
+    /// As [`forward`](Self::forward), with a residual of the result's shape added at no cost.
+    pub(crate) fn forward_plus(&self, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
+        self.adapt(x, self.packed.forward_plus(x, residual)?)
     }
 
-    fn adapted(&self, x: &Tensor, y: Tensor) -> Result<Tensor> {
+    fn adapt(&self, x: &Tensor, y: Tensor) -> Result<Tensor> {
         match &self.adapters {
             Some(adapters) => adapters.add_linear(x, &y, Out::Tokens),
             None => Ok(y),
@@ -98,34 +95,50 @@ impl Linear {
     }
 }
 
-/// A linear layer that gives the first half of its outputs times the exact GELU of the second half.
+/// Returns a linear layer's weight `[out, in]`, which a file may call a 1x1 convolution, and bias.
+fn weight(
+    scope: &mut Scope<'_>,
+    shape: &[usize],
+    bias: Bias,
+) -> std::result::Result<(Tensor, Tensor), LoadError> {
+    let (mut weight, bias) = scope.module(Kind::Linear, shape, bias)?;
+    // Not reshaped: that would fill a recorder's zeros, which take no memory as they are.
+    while weight.rank() > 2 {
+        weight = weight.squeeze(D::Minus1)?;
+    }
+    Ok((weight, bias))
+}
+
+/// A linear layer whose result is the first half of its outputs times the exact GELU of the second.
 #[derive(Debug)]
 pub(crate) enum Gated {
-    /// In one go.
+    /// All in one.
     Fused(PackedLinear),
-    /// One after the other, since adapters come between.
-    Apart(Linear),
+    /// Adapters come between the product and the gate.
+    Adapted(Linear),
 }
 
 impl Gated {
+    /// `shape` counts both halves.
     pub(crate) fn new(
         mut scope: Scope<'_>,
         shape: (usize, usize),
     ) -> std::result::Result<Self, LoadError> {
-        let (weight, bias) = scope.module(Kind::Linear, &[shape.1, shape.0], Bias::Present)?;
+        let (weight, bias) = weight(&mut scope, &[shape.1, shape.0], Bias::Present)?;
         Ok(match scope.runtime() {
             None => Self::Fused(PackedLinear::gated(&weight, &bias)?),
-            adapters => Self::Apart(Linear {
+            adapters @ Some(_) => Self::Adapted(Linear {
                 packed: PackedLinear::new(&weight, &bias)?,
                 adapters,
             }),
         })
     }
 
+    /// Takes and gives `[batch, tokens, channels]`.
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         match self {
             Self::Fused(packed) => packed.forward(x),
-            Self::Apart(linear) => geglu(&linear.forward(x)?),
+            Self::Adapted(linear) => geglu(&linear.forward(x)?),
         }
     }
 }
@@ -151,7 +164,7 @@ impl Conv {
         let (weight, bias) = scope.module(Kind::Conv, &shape, Bias::Present)?;
         Ok(Self {
             packed: PackedConv::new(&weight)?,
-            bias: computing(&bias)?.unsqueeze(0)?,
+            bias: bias.unsqueeze(0)?,
             geometry,
             adapters: scope.runtime(),
         })
@@ -167,9 +180,9 @@ impl Conv {
         self.apply(x, &bias, self.geometry(pass), None)
     }
 
-    /// Adds the result to `onto`, of the result's shape.
-    pub(crate) fn forward_onto(&self, x: &Tensor, onto: &Tensor, pass: Pass) -> Result<Tensor> {
-        self.apply(x, &self.bias, self.geometry(pass), Some(onto))
+    /// Adds a residual of the result's shape at no cost.
+    pub(crate) fn forward_onto(&self, x: &Tensor, residual: &Tensor, pass: Pass) -> Result<Tensor> {
+        self.apply(x, &self.bias, self.geometry(pass), Some(residual))
     }
 
     /// Stretches the input to `size` by nearest neighbour first.
@@ -188,9 +201,9 @@ impl Conv {
         x: &Tensor,
         bias: &Tensor,
         geometry: Geometry,
-        onto: Option<&Tensor>,
+        residual: Option<&Tensor>,
     ) -> Result<Tensor> {
-        let y = self.packed.forward(x, bias, geometry, onto)?;
+        let y = self.packed.forward(x, bias, geometry, residual)?;
         match &self.adapters {
             Some(adapters) => adapters.add_conv(x, &y, geometry),
             None => Ok(y),

@@ -2,8 +2,10 @@
 //!
 //! [`crate::run`] is the way to draw; this is how the tests hold every part of it against diffusers.
 
+mod full_size;
 mod parts;
 
+pub use full_size::{Family, FullSize, Storage};
 pub use parts::{Edges, Listened, Parts};
 
 pub use crate::adapter::swap::{Merging, Swap};

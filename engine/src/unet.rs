@@ -160,9 +160,9 @@ impl Unet {
         for block in &self.up {
             x = block.forward(x, context, &mut skips)?;
         }
-        self.conv_out
-            .forward(&self.norm_out.forward_silu(&x)?, pass)?
-            .contiguous()
+        let x = self.norm_out.forward_silu(&x)?;
+        // Small, and read by code that does not know about channels innermost.
+        self.conv_out.forward(&x, pass)?.contiguous()
     }
 }
 

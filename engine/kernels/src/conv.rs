@@ -43,14 +43,17 @@ enum Kind {
 
 impl PackedConv {
     /// Prepares `[out, in, k, k]`: in `f32`, or in `f16` or `bf16`, which stay so in memory. On
-    /// devices other than a CPU the tensor is kept as it is.
+    /// devices other than a CPU the tensor is kept as it is, and so is a view (which may stand for
+    /// much more than it holds).
     pub fn new(weight: &Tensor) -> Result<Self> {
         let (_, _, side, side_x) = weight.dims4()?;
         if side != side_x {
             bail!("kernels are square, got {side}x{side_x}");
         }
         let kind = match weight.dtype() {
-            DType::F32 | DType::F16 | DType::BF16 if weight.device().is_cpu() => {
+            DType::F32 | DType::F16 | DType::BF16
+                if weight.device().is_cpu() && weight.is_contiguous() =>
+            {
                 Kind::Panels(Panels::new(weight, Order::Plain)?)
             }
             _ => Kind::Plain(weight.clone()),
@@ -104,7 +107,7 @@ pub fn conv2d(x: &Tensor, weight: &Tensor, bias: &Tensor, geometry: Geometry) ->
     if !is_native(x) {
         return plain::conv2d(x, weight, bias, geometry);
     }
-    PackedConv::new(weight)?.forward(x, bias, geometry, None)
+    PackedConv::new(&weight.contiguous()?)?.forward(x, bias, geometry, None)
 }
 
 /// A kernel's geometry on an input of known size.

@@ -38,7 +38,8 @@ enum Kind {
 
 impl PackedLinear {
     /// Prepares `weight` `[out, in]` and `bias` `[out]`: in `f32`, or in `f16` or `bf16`, which stay so
-    /// in memory. On devices other than a CPU both tensors are kept as they are.
+    /// in memory. On devices other than a CPU both tensors are kept as they are, and so is a view
+    /// (which may stand for much more than it holds).
     pub fn new(weight: &Tensor, bias: &Tensor) -> Result<Self> {
         Self::with(weight, bias, false)
     }
@@ -55,7 +56,9 @@ impl PackedLinear {
             bail!("bias {:?} for {outer} outputs", bias.dims());
         }
         let kind = match weight.dtype() {
-            DType::F32 | DType::F16 | DType::BF16 if weight.device().is_cpu() => {
+            DType::F32 | DType::F16 | DType::BF16
+                if weight.device().is_cpu() && weight.is_contiguous() =>
+            {
                 let order = if gated && outer % PANEL == 0 {
                     Order::Gated
                 } else {
@@ -125,7 +128,7 @@ impl PackedLinear {
 /// Rearranges the weights on every call: layers that are used again keep a [`PackedLinear`].
 pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor, out: Out) -> Result<Tensor> {
     let tokens = if is_native(x) {
-        PackedLinear::new(weight, bias)?.forward(x)?
+        PackedLinear::new(&weight.contiguous()?, bias)?.forward(x)?
     } else {
         plain::linear(x, weight, bias)?
     };

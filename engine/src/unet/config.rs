@@ -246,7 +246,6 @@ impl UnetConfig {
     }
 
     /// Stable Diffusion XL, base.
-    #[cfg(test)]
     pub(crate) fn stable_diffusion_xl() -> Self {
         let names = |names: [&str; 3]| names.map(str::to_owned).to_vec();
         let (down, up) = ("CrossAttnDownBlock2D", "CrossAttnUpBlock2D");

@@ -56,7 +56,8 @@ impl Transformer {
         for block in &self.blocks {
             h = block.forward(&h, text)?;
         }
-        picture(&self.proj_out.forward_onto(&h, &tokens(x)?)?, height, width)
+        let h = self.proj_out.forward_plus(&h, &tokens(x)?)?;
+        picture(&h, height, width)
     }
 }
 
@@ -91,12 +92,10 @@ impl Block {
 
     fn forward(&self, x: &Tensor, text: &Tensor) -> Result<Tensor> {
         let n = self.norm1.forward(x)?;
-        let x = self.own.forward_onto(&n, &n, x)?;
-        let x = self
-            .cross
-            .forward_onto(&self.norm2.forward(&x)?, text, &x)?;
+        let x = self.own.forward(&n, &n, x)?;
+        let x = self.cross.forward(&self.norm2.forward(&x)?, text, &x)?;
         let h = self.expand.forward(&self.norm3.forward(&x)?)?;
-        self.contract.forward_onto(&h, &x)
+        self.contract.forward_plus(&h, &x)
     }
 }
 
@@ -125,11 +124,10 @@ impl Attention {
         })
     }
 
-    /// Adds what `x` finds in `context` to `onto`.
-    fn forward_onto(&self, x: &Tensor, context: &Tensor, onto: &Tensor) -> Result<Tensor> {
-        let q = self.q.forward(x)?;
+    /// Returns `residual` plus what `x` finds in `context`.
+    fn forward(&self, x: &Tensor, context: &Tensor, residual: &Tensor) -> Result<Tensor> {
         let (k, v) = (self.k.forward(context)?, self.v.forward(context)?);
-        let found = attention(&q, &k, &v, self.heads, Mask::Nothing)?;
-        self.out.forward_onto(&found, onto)
+        let found = attention(&self.q.forward(x)?, &k, &v, self.heads, Mask::Nothing)?;
+        self.out.forward_plus(&found, residual)
     }
 }

@@ -99,7 +99,6 @@ impl VaeConfig {
     }
 
     /// Stable Diffusion's own.
-    #[cfg(test)]
     pub(crate) fn stable_diffusion() -> Self {
         Self {
             block_out_channels: vec![128, 256, 512, 512],

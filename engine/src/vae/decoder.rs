@@ -54,8 +54,9 @@ impl Decoder {
         for block in &self.up {
             x = block.forward(x, pass)?;
         }
-        self.conv_out
-            .forward(&self.norm_out.forward_silu(&x)?, pass)
+        let x = self.norm_out.forward_silu(&x)?;
+        // Small, and read by code that does not know about channels innermost.
+        self.conv_out.forward(&x, pass)?.contiguous()
     }
 }
 

@@ -55,8 +55,8 @@ impl Encoder {
             x = block.forward(x, pass)?;
         }
         x = self.middle.forward(&x, pass)?;
-        self.conv_out
-            .forward(&self.norm_out.forward_silu(&x)?, pass)
+        let x = self.norm_out.forward_silu(&x)?;
+        self.conv_out.forward(&x, pass)?.contiguous()
     }
 }
 

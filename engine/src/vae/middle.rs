@@ -78,6 +78,6 @@ impl Attention {
             self.v.forward(&n)?,
         );
         let found = attention(&q, &k, &v, 1, Mask::Nothing)?;
-        picture(&self.out.forward_onto(&found, &tokens(x)?)?, height, width)
+        picture(&self.out.forward_plus(&found, &tokens(x)?)?, height, width)
     }
 }
