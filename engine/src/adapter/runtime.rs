@@ -41,18 +41,20 @@ impl Runtime {
     pub(crate) fn add_linear(&self, x: &Tensor, y: &Tensor, out: Out) -> Result<Tensor> {
         let rank = self.up.dim(1)?;
         let inner = self.down.elem_count() / rank;
-        let down = self.down.reshape((rank, inner))?;
-        let h = linear(x, &down, &self.biases.0, Out::Tokens)?;
-        let addend = linear(&h, &self.up.reshape((outer, rank))?, &self.biases.1, out)?;
+        let like = |tensor: &Tensor| tensor.to_dtype(x.dtype());
+        let down = like(&self.down)?.reshape((rank, inner))?;
+        let h = linear(x, &down, &like(&self.biases.0)?, Out::Tokens)?;
+        let addend = linear(&h, &like(&self.up)?, &like(&self.biases.1)?, out)?;
         add(y, &addend)
     }
 
     /// Adds to a convolution's output what its input `[batch, channels, height, width]` calls for.
     pub(crate) fn add_conv(&self, x: &Tensor, y: &Tensor, geometry: Geometry) -> Result<Tensor> {
         let (outer, rank) = self.up.dims2()?;
-        let row = |bias: &Tensor| bias.reshape((1, bias.elem_count()));
-        let h = conv2d(x, &self.down, &row(&self.biases.0)?, geometry)?;
-        let up = self.up.reshape((outer, rank, 1, 1))?;
+        let like = |tensor: &Tensor| tensor.to_dtype(x.dtype());
+        let row = |bias: &Tensor| like(bias)?.reshape((1, bias.elem_count()));
+        let h = conv2d(x, &like(&self.down)?, &row(&self.biases.0)?, geometry)?;
+        let up = like(&self.up)?.reshape((outer, rank, 1, 1))?;
         let addend = conv2d(&h, &up, &row(&self.biases.1)?, Geometry::POINT)?;
         add(y, &addend)
     }

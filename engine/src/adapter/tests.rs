@@ -153,7 +153,7 @@ fn output(warm: &mut WarmPart, layer: &Listed, x: &Tensor) -> Tensor {
         ("conv", _) => {
             let point = Linear::point(scope, (shape[1], shape[0])).unwrap();
             let tokens = x.flatten_from(2).unwrap().transpose(1, 2).unwrap();
-            let y = point.forward_to_channels(&tokens).unwrap();
+            let y = point.forward(&tokens).unwrap().transpose(1, 2).unwrap();
             let (_, _, height, width) = x.dims4().unwrap();
             y.reshape((1, shape[0], height, width)).unwrap()
         }
