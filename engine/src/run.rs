@@ -313,7 +313,7 @@ impl Job<'_> {
                 files.push(latent_file(step).map_err(RunError::Latent)?);
             }
             let done = u32::try_from(step.number + 1).unwrap_or(steps);
-            let preview = preview::preview(&step.denoised)?;
+            let preview = preview::preview(&step.denoised, self.checkpoint.vae.scale())?;
             progress.phase(Phase::Denoising { step: done, steps }, preview);
             Ok(())
         };
