@@ -17,7 +17,7 @@ import shapes
 from scenes import BG, KINDS, RIDGE, RIDGES, SCENE, SLOT, SLOTS
 
 SIDE = 128
-FAMILIES = [(scenes.single, 0.18), (scenes.pair, 0.40), (scenes.count, 0.12), (scenes.trio, 0.05), (landscapes.landscape, 0.25)]
+FAMILIES = [(scenes.single, 0.23), (scenes.pair, 0.33), (scenes.count, 0.10), (scenes.trio, 0.05), (landscapes.landscape, 0.29)]
 
 
 def sample(rng, family=None, held_out=False):

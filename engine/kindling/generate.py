@@ -32,7 +32,7 @@ def main():
     p.add_argument("--ancestral", action="store_true")
     p.add_argument("--sheet", action="store_true")
     p.add_argument("--part", default="0/1", help="only this share of the prompts: 1/3 is the second of three")
-    a = p.parse_args()
+    a = p.parse_intermixed_args()
     m = bundle.load(a.model, "cuda" if torch.cuda.is_available() else "cpu")
     if a.lora:
         import lora

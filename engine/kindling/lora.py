@@ -128,6 +128,7 @@ def main():
     p.add_argument("--out", default="out")
     p.add_argument("--model", default=str(bundle.HERE / "kindling.safetensors"))
     p.add_argument("--seconds", type=float, default=40)
+    p.add_argument("--steps", type=int, help="a number of steps instead of a time")
     p.add_argument("--scenes", type=int, default=32_000)
     p.add_argument("--batch", type=int, default=256)
     p.add_argument("--lr", type=float, default=3e-3)
@@ -160,7 +161,7 @@ def train(a, m, latents, ids, out, start):
     alphas = model.alphas_cumprod().float().to(device)
     empty = bundle.ids_of([""]).to(device)
     begin, step, total, every = time.time(), 0, 0.0, 100 if device.type == "cuda" else 20
-    while (done := (time.time() - begin) / a.seconds) < 1:
+    while (done := step / a.steps if a.steps else (time.time() - begin) / a.seconds) < 1:
         for g in opt.param_groups:
             g["lr"] = a.lr * min(1, (step + 1) / 50) * (1 - done) ** 0.7
         style = (torch.rand(a.batch, device=device) < 0.6).long()

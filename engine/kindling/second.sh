@@ -5,7 +5,8 @@ out=$1
 export PYTHONUNBUFFERED=1
 cp kindling.safetensors /tmp/first.safetensors
 python3 train.py --out "$out" --resume /tmp/first.safetensors --seed 2 --vae-seconds 0 --decoder-seconds 25 \
-    --unet-seconds "${UNET_SECONDS:-160}" --scenes 262144 --pictures 40000 --lr 8e-4 --final
+    --unet-seconds "${UNET_SECONDS:-110}" --scenes 196608 --pictures 40000 --lr 8e-4 --final
+python3 relations.py --out "$out" --model "$out/kindling.safetensors" --steps "${RELATION_STEPS:-500}" --pairs 12000 --others 6000 --batch 512 --every 100
 cp "$out/kindling.safetensors" kindling.safetensors
 python3 shape_judge.py --train > /tmp/shape.log 2>&1 &
 python3 lora.py --out "$out" --seconds "${LORA_SECONDS:-35}"

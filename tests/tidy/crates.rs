@@ -29,7 +29,7 @@ const TABLE: [(&str, &[&str]); 9] = [
 ];
 
 /// Libraries that are known in one place, so that each can be replaced there.
-const WALLS: [(&str, &[&str]); 12] = [
+const WALLS: [(&str, &[&str]); 15] = [
     ("libp2p", &["node/src/network"]),
     ("iroh", &["node/src/blobs"]),
     ("noq_proto", &["node/src/blobs/endpoint.rs"]),
@@ -38,6 +38,9 @@ const WALLS: [(&str, &[&str]); 12] = [
     ("candle", &["engine/"]),
     ("gemm", &["engine/kernels"]),
     ("tokenizers", &["engine/src/tokenizer.rs"]),
+    ("image_webp", &["engine/src/picture"]),
+    ("jpeg_encoder", &["engine/src/picture"]),
+    ("zune", &["engine/src/picture"]),
     ("axum", &["gateway/"]),
     ("ratatui", &["tui/"]),
     (

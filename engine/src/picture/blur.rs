@@ -18,22 +18,24 @@ pub(super) fn byte(value: f32) -> u8 {
     value.round_ties_even().clamp(0.0, 255.0) as u8
 }
 
-/// Applies a filter to every row, then to every column.
+/// Applies a filter to every row, then to every column. It is given a row and where the result goes.
 fn separable(
     plane: &[f32],
     width: usize,
     height: usize,
-    filter: impl Fn(&[f32]) -> Vec<f32> + Sync,
+    filter: impl Fn(&[f32], &mut [f32]) + Sync,
 ) -> Vec<f32> {
-    let across: Vec<f32> = plane
-        .par_chunks_exact(width)
-        .flat_map_iter(&filter)
-        .collect();
-    let turned = transposed(&across, width, height);
-    let down: Vec<f32> = turned
-        .par_chunks_exact(height)
-        .flat_map_iter(&filter)
-        .collect();
+    let pass = |plane: &[f32], len: usize| {
+        let mut filtered = vec![0.0; plane.len()];
+        let rows = plane.par_chunks_exact(len);
+        filtered
+            .par_chunks_exact_mut(len)
+            .zip(rows)
+            .for_each(|(to, row)| filter(row, to));
+        filtered
+    };
+    let across = pass(plane, width);
+    let down = pass(&transposed(&across, width, height), height);
     transposed(&down, height, width)
 }
 
@@ -52,13 +54,18 @@ pub(super) fn gaussian(plane: &[f32], width: usize, height: usize, sigma: f32) -
         return plane.to_vec();
     }
     let weights = weights(radius, sigma);
-    separable(plane, width, height, |row| {
-        let place = |i: usize| -> f32 {
-            let near = weights.iter().enumerate();
-            near.map(|(k, weight)| weight * row[mirrored(i + k, radius, row.len())])
-                .sum()
-        };
-        (0..row.len()).map(place).collect()
+    separable(plane, width, height, |row, to| {
+        let places = 0..row.len() + 2 * radius;
+        let padded: Vec<f32> = places
+            .map(|i| row[mirrored(i, radius, row.len())])
+            .collect();
+        for (to, near) in to.iter_mut().zip(padded.windows(weights.len())) {
+            *to = near
+                .iter()
+                .zip(&weights)
+                .map(|(value, weight)| value * weight)
+                .sum();
+        }
     })
 }
 
@@ -88,12 +95,11 @@ fn mirrored(i: usize, radius: usize, len: usize) -> usize {
 /// continued. The cost does not depend on `sigma`.
 pub(super) fn boxes(plane: &[f32], width: usize, height: usize, sigma: f32) -> Vec<f32> {
     let radius = box_radius(sigma);
-    separable(plane, width, height, |row| {
-        let mut row = row.to_vec();
-        for _ in 0..3 {
-            row = box_row(&row, radius);
-        }
-        row
+    separable(plane, width, height, |row, to| {
+        let mut between = vec![0.0; row.len()];
+        box_row(row, radius, to);
+        box_row(to, radius, &mut between);
+        box_row(&between, radius, to);
     })
 }
 
@@ -112,7 +118,7 @@ fn box_radius(sigma: f32) -> f32 {
     clippy::cast_sign_loss,
     reason = "a radius of at most a few hundred places"
 )]
-fn box_row(row: &[f32], radius: f32) -> Vec<f32> {
+fn box_row(row: &[f32], radius: f32, to: &mut [f32]) {
     let last = row.len() - 1;
     let whole = radius.floor();
     let part = radius - whole;
@@ -123,11 +129,9 @@ fn box_row(row: &[f32], radius: f32) -> Vec<f32> {
     let mut sum: f64 = (0..=reach).map(|k| f64::from(at(0, k))).sum();
     sum += f64::from(row[0]) * reach as f64;
     let area = f64::from(2.0 * radius + 1.0);
-    let place = |i: usize| {
+    for (i, to) in to.iter_mut().enumerate() {
         let edges = f64::from(part * (before(i, reach + 1) + at(i, reach + 1)));
-        let value = (sum + edges) / area;
+        *to = ((sum + edges) / area) as f32;
         sum += f64::from(at(i, reach + 1)) - f64::from(before(i, reach));
-        value as f32
-    };
-    (0..row.len()).map(place).collect()
+    }
 }

@@ -95,24 +95,29 @@ fn resample<const N: usize>(
     // Only rows that the second pass reads.
     let first = down.iter().map(|tap| tap.start).min().unwrap_or(0);
     let end = down.iter().map(Tap::end).max().unwrap_or(0);
-    let rows: Vec<u8> = if from.0 == to.0 {
-        bytes[N * from.0 * first..N * from.0 * end].to_vec()
+    let kept = &bytes[N * from.0 * first..N * from.0 * end];
+    let mut rows = vec![0; N * to.0 * (end - first)];
+    if from.0 == to.0 {
+        rows.copy_from_slice(kept);
     } else {
-        let rows = &bytes[N * from.0 * first..N * from.0 * end];
-        rows.par_chunks_exact(N * from.0)
-            .flat_map_iter(|row| across.iter().flat_map(move |tap| tap.pixel::<N>(row)))
-            .collect()
-    };
+        rows.par_chunks_exact_mut(N * to.0)
+            .zip(kept.par_chunks_exact(N * from.0))
+            .for_each(|(to, row)| {
+                for (pixel, tap) in to.chunks_exact_mut(N).zip(&across) {
+                    pixel.copy_from_slice(&tap.pixel::<N>(row));
+                }
+            });
+    }
     if from.1 == to.1 {
         return rows;
     }
     let stride = N * to.0;
-    down.par_iter()
-        .flat_map_iter(|tap| {
-            let rows = &rows;
-            (0..stride).map(move |x| tap.column(rows, x, first, stride))
-        })
-        .collect()
+    let mut resized = vec![0; stride * to.1];
+    resized
+        .par_chunks_exact_mut(stride)
+        .zip(&down)
+        .for_each(|(to, tap)| tap.rows(&rows[(tap.start - first) * stride..], to));
+    resized
 }
 
 /// What one place of the result is made of: source pixels from `start` on, with their weights.
@@ -137,13 +142,17 @@ impl Tap {
         sums.map(clip)
     }
 
-    fn column(&self, rows: &[u8], x: usize, first: usize, stride: usize) -> u8 {
-        let mut sum = 1_i32 << (PRECISION - 1);
-        let start = (self.start - first) * stride + x;
-        for (i, weight) in self.weights.iter().enumerate() {
-            sum += i32::from(rows[start + i * stride]) * weight;
+    /// Weighs whole rows, the first of which `rows` begins with.
+    fn rows(&self, rows: &[u8], to: &mut [u8]) {
+        let mut sums = vec![1_i32 << (PRECISION - 1); to.len()];
+        for (row, weight) in rows.chunks_exact(to.len()).zip(&self.weights) {
+            for (sum, value) in sums.iter_mut().zip(row) {
+                *sum += i32::from(*value) * weight;
+            }
         }
-        clip(sum)
+        for (to, sum) in to.iter_mut().zip(sums) {
+            *to = clip(sum);
+        }
     }
 }
 
