@@ -106,7 +106,7 @@ impl Checkpoint {
         Ok(ids.collect())
     }
 
-    /// Returns what the network hears of a prompt and its negative over a pass.
+    /// Returns what the network hears of a prompt and its negative over a stage.
     pub(crate) fn condition(
         &self,
         [positive, negative]: [&str; 2],
