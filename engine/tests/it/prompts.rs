@@ -115,6 +115,7 @@ fn shown(window: &Window) -> Vec<(Vec<u64>, f32)> {
     pieces.zip(window.weights.iter().copied()).collect()
 }
 
+#[expect(clippy::cast_possible_truncation, reason = "weights are f32")]
 fn wanted(window: &Value) -> Vec<(Vec<u64>, f32)> {
     let pieces = window.as_array().unwrap().iter();
     let number = |value: &Value| value.as_u64().unwrap();
