@@ -119,19 +119,21 @@ fn box_radius(sigma: f32) -> f32 {
     reason = "a radius of at most a few hundred places"
 )]
 fn box_row(row: &[f32], radius: f32, to: &mut [f32]) {
-    let last = row.len() - 1;
     let whole = radius.floor();
-    let part = radius - whole;
+    let part = f64::from(radius - whole);
     let reach = whole as usize;
-    let at = |i: usize, shift: usize| row[(i + shift).min(last)];
-    let before = |i: usize, shift: usize| row[i.saturating_sub(shift)];
+    let edge = reach + 1;
+    // The borders are continued as far as a box reaches.
+    let mut padded = vec![row[0]; edge];
+    padded.extend(row);
+    padded.resize(row.len() + 2 * edge, row[row.len() - 1]);
     // f64: a running sum over a whole row would drift in f32.
-    let mut sum: f64 = (0..=reach).map(|k| f64::from(at(0, k))).sum();
-    sum += f64::from(row[0]) * reach as f64;
+    let mut sum: f64 = padded[1..2 * edge].iter().copied().map(f64::from).sum();
     let area = f64::from(2.0 * radius + 1.0);
-    for (i, to) in to.iter_mut().enumerate() {
-        let edges = f64::from(part * (before(i, reach + 1) + at(i, reach + 1)));
-        *to = ((sum + edges) / area) as f32;
-        sum += f64::from(at(i, reach + 1)) - f64::from(before(i, reach));
+    let near = padded.iter().zip(&padded[1..]).zip(&padded[2 * edge..]);
+    for (to, ((before, first), after)) in to.iter_mut().zip(near) {
+        let (before, first, after) = (f64::from(*before), f64::from(*first), f64::from(*after));
+        *to = ((sum + part * (before + after)) / area) as f32;
+        sum += after - first;
     }
 }
