@@ -138,6 +138,23 @@ impl TensorFile {
         self.read_elements(name, entry, 0..entry.elements())
     }
 
+    /// Reads the first number of a tensor, which may also be stored as an integer or a truth value.
+    pub(crate) fn read_number(
+        &self,
+        name: &str,
+        entry: &TensorEntry,
+    ) -> Result<f64, TensorFileError> {
+        if decode::decoder(entry.dtype).is_some() {
+            let values = self.read_elements(name, entry, 0..1)?;
+            return Ok(values.first().copied().map_or(0.0, f64::from));
+        }
+        let mut bytes = [0; 8];
+        let place = &mut bytes[..entry.dtype.width()];
+        let read = position::read_exact_at(&self.file, place, self.position(entry, 0));
+        self.finish(name, read.map(|()| true))?;
+        Ok(decode::integer(entry.dtype, bytes))
+    }
+
     /// Reads some of a tensor's values.
     pub(crate) fn read_elements(
         &self,

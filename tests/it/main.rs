@@ -9,6 +9,7 @@ mod commons;
 mod durability;
 mod full_disk;
 mod generate;
+mod kindling;
 mod join;
 mod messages;
 mod node;

@@ -58,6 +58,11 @@ impl Output {
         value
     }
 
+    /// Asserts that a command succeeded.
+    pub(crate) fn succeeds(&self) {
+        assert_eq!(self.code, 0, "the command succeeds: {self:?}");
+    }
+
     /// Asserts how a command failed and that each of these words was said.
     pub(crate) fn fails(&self, code: i32, words: &[&str]) {
         assert_eq!(self.code, code, "the exit code: {self:?}");
@@ -151,6 +156,8 @@ impl Node {
             ("network.mdns", "false".to_owned()),
             ("blobs.listen", "'127.0.0.1:0'".to_owned()),
             ("control.listen", "'127.0.0.1:0'".to_owned()),
+            // Stories share models of their own; those about Kindling say so.
+            ("models.built_in", "false".to_owned()),
             (
                 "log.level",
                 "'warn,hearth=debug,hearth::blobs=info'".to_owned(),

@@ -13,7 +13,14 @@ pub(crate) fn checkpoint(dir: &Path) -> PathBuf {
     path
 }
 
-/// Writes the LoRA for it.
+/// Writes out the model in the binary.
+pub(crate) fn kindling(dir: &Path) -> PathBuf {
+    let path = dir.join("kindling.safetensors");
+    fs::write(&path, hearth_engine::kindling::WEIGHTS).expect("Kindling can be written");
+    path
+}
+
+/// Writes the LoRA for the tiny one.
 pub(crate) fn lora(dir: &Path) -> PathBuf {
     let path = dir.join("ember.safetensors");
     hearth_engine::tiny::write_lora(&path, 7).expect("the tiny LoRA can be written");

@@ -110,10 +110,10 @@ impl Reader<'_> {
                 "a tensor that belongs to the others is missing",
             ));
         };
-        let values = self.file.read(&name, &entry)?;
-        if values.iter().any(|value| !value.is_finite()) {
-            return Err(Fault::NotFinite(name));
-        }
+        let values = match self.file.read(&name, &entry) {
+            Err(TensorFileError::NotFinite { tensor, .. }) => return Err(Fault::NotFinite(tensor)),
+            read => read?,
+        };
         let shape = entry.shape;
         Ok(Taken { shape, values })
     }
@@ -131,8 +131,10 @@ impl Reader<'_> {
         if self.elements(role) != 1 {
             return Ok(None);
         }
-        let taken = self.take(role)?;
-        Ok(taken.values.first().map(|value| f64::from(*value)))
+        let Some((name, entry)) = self.keys.remove(&role) else {
+            return Ok(None);
+        };
+        Ok(Some(self.file.read_number(&name, &entry)?))
     }
 
     fn weight(&mut self, peft: Option<&PeftScale>) -> Result<Option<(Delta, f32)>, Fault> {

@@ -37,6 +37,28 @@ pub(super) fn decoder(dtype: Dtype) -> Option<Decoder> {
     }
 }
 
+/// Returns an integer or truth value, which lies in the first bytes.
+pub(super) fn integer(dtype: Dtype, bytes: [u8; 8]) -> f64 {
+    let unused = 64 - 8 * dtype.width();
+    match dtype {
+        Dtype::I8 | Dtype::I16 | Dtype::I32 | Dtype::I64 => {
+            // Shifted up and down again, the sign fills what was not there.
+            ((i64::from_le_bytes(bytes) << unused) >> unused) as f64
+        }
+        Dtype::Bool
+        | Dtype::U8
+        | Dtype::U16
+        | Dtype::U32
+        | Dtype::U64
+        | Dtype::F64
+        | Dtype::F32
+        | Dtype::F16
+        | Dtype::Bf16
+        | Dtype::F8E4m3
+        | Dtype::F8E5m2 => u64::from_le_bytes(bytes) as f64,
+    }
+}
+
 fn each<const N: usize>(bytes: &[u8], values: &mut [f32], decode: impl Fn([u8; N]) -> f32) {
     let (elements, rest) = bytes.as_chunks::<N>();
     assert!(
