@@ -384,10 +384,10 @@ impl Block {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::modules::{Module, record};
+    use crate::modules::{Module, Scattered, record};
 
     #[test]
-    fn end_is_the_first_end_of_text_or_the_highest_word() {
+    fn e4_end_is_the_first_end_of_text_or_the_highest_word() {
         let vector = Piece::Vector(Arc::from([0.5_f32; 4]));
         let window = [5, 9, 3, 9].map(Piece::Token);
         let window = [[vector].as_slice(), window.as_slice()].concat();
@@ -410,6 +410,59 @@ mod tests {
             let modules = record(|scope| ClipText::new(&config, scope)).unwrap();
             let got: usize = modules.iter().map(Module::parameters).sum();
             assert_eq!(got, want, "{} wide", config.hidden_size);
+        }
+    }
+
+    fn tiny() -> ClipText {
+        let config = ClipConfig {
+            vocab_size: 50,
+            hidden_size: 8,
+            intermediate_size: 16,
+            num_hidden_layers: 3,
+            num_attention_heads: 2,
+            eos_token_id: 49,
+            ..ClipConfig::big_g()
+        };
+        ClipText::new(&config, Scope::root(&mut Scattered::in_f32())).unwrap()
+    }
+
+    #[test]
+    fn e4_windows_are_encoded_each_for_itself() {
+        let clip = tiny();
+        let windows = [[48, 3, 5, 49, 0], [48, 7, 49, 0, 0]].map(|w| w.map(Piece::Token));
+        let both = clip.encode(&windows, Layer::PENULTIMATE).unwrap();
+        for (i, window) in windows.iter().enumerate() {
+            let alone = clip.encode(&[window], Layer::PENULTIMATE).unwrap();
+            let rows = |x: &Tensor, i| x.get(i).unwrap().flatten_all().unwrap();
+            let values = |x: Tensor| x.to_vec1::<f32>().unwrap();
+            assert_eq!(
+                values(rows(&both.hidden, i)),
+                values(rows(&alone.hidden, 0))
+            );
+            let pooled = |encoded: &Encoded, i| rows(encoded.pooled.as_ref().unwrap(), i);
+            assert_eq!(values(pooled(&both, i)), values(pooled(&alone, 0)));
+        }
+    }
+
+    #[test]
+    fn e4_what_does_not_fit_the_encoder_is_refused() {
+        let clip = tiny();
+        let window = |piece| vec![Piece::Token(48), piece, Piece::Token(49)];
+        let all = Layer {
+            skip: 3,
+            finish: Finish::Raw,
+        };
+        let wrong = [
+            (window(Piece::Token(1)), all),
+            (window(Piece::Token(50)), Layer::LAST),
+            (window(Piece::Vector(Arc::from([0.5_f32; 7]))), Layer::LAST),
+            (vec![Piece::Token(1); 78], Layer::LAST),
+        ];
+        for (window, layer) in wrong {
+            assert!(
+                clip.encode(&[&window], layer).is_err(),
+                "{window:?} {layer:?}"
+            );
         }
     }
 }

@@ -138,6 +138,63 @@ impl Source for Recorder {
     }
 }
 
+/// A source of small weights that differ everywhere, each a function of its module's path.
+#[cfg(test)]
+#[derive(Debug)]
+pub(crate) struct Scattered {
+    /// What the weights are rounded to.
+    pub(crate) dtype: DType,
+    /// Whether rounded weights are given as `f32` again.
+    pub(crate) widened: bool,
+}
+
+#[cfg(test)]
+impl Source for Scattered {
+    fn module(&mut self, module: Module) -> Result<(Tensor, Tensor), LoadError> {
+        let seed = module.path.bytes().fold(1_u64, |seed, byte| {
+            seed.wrapping_mul(0x0100_0000_01b3) ^ u64::from(byte)
+        });
+        let count = module.shape.iter().product::<usize>();
+        let fan_in = (count / module.shape[0]).max(1) as f32;
+        let normed = module.kind == Kind::Norm;
+        let value = |i: usize| {
+            let mixed = (seed ^ i as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
+            mixed as f32 / (1 << 23) as f32 - 1.0
+        };
+        let weight = (0..count).map(|i| match normed {
+            true => 1.0 + 0.1 * value(i),
+            false => value(i) * (3.0 / fan_in).sqrt(),
+        });
+        let weight: Vec<f32> = weight.collect();
+        let bias: Vec<f32> = match module.bias {
+            Bias::Present => (0..module.shape[0]).map(|i| 0.1 * value(!i)).collect(),
+            Bias::Absent => vec![0.0; module.shape[0]],
+        };
+        let stored = |values: Vec<f32>, shape: &[usize]| {
+            let tensor = Tensor::from_vec(values, shape, &Device::Cpu)?.to_dtype(self.dtype)?;
+            if self.widened {
+                tensor.to_dtype(DType::F32)
+            } else {
+                Ok(tensor)
+            }
+        };
+        Ok((
+            stored(weight, &module.shape)?,
+            stored(bias, &module.shape[..1])?,
+        ))
+    }
+}
+
+#[cfg(test)]
+impl Scattered {
+    pub(crate) fn in_f32() -> Self {
+        Self {
+            dtype: DType::F32,
+            widened: false,
+        }
+    }
+}
+
 /// Lists the modules that `build` asks for.
 pub(crate) fn record<T>(
     build: impl FnOnce(Scope<'_>) -> Result<T, LoadError>,

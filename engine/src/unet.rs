@@ -182,9 +182,11 @@ impl Residuals {
 
 #[cfg(test)]
 mod tests {
+    use candle_core::{DType, Device};
+
     use super::config::{Depths, PerLevel};
     use super::*;
-    use crate::modules::{Module, record};
+    use crate::modules::{Module, Scattered, record};
 
     fn modules(config: &UnetConfig) -> Vec<Module> {
         record(|scope| Unet::new(config, scope)).unwrap()
@@ -263,5 +265,169 @@ mod tests {
             error.to_string().contains("no depth for layer 2"),
             "{error}"
         );
+    }
+
+    fn refusal(config: &UnetConfig) -> String {
+        let error = record(|scope| Unet::new(config, scope)).unwrap_err();
+        error.to_string()
+    }
+
+    #[test]
+    fn e3_what_is_not_computed_is_refused_by_name() {
+        let parse = |more: &str| {
+            let text = format!(r#"{{"cross_attention_dim": 768, {more}}}"#);
+            serde_json::from_str::<UnetConfig>(&text).unwrap()
+        };
+        for (more, named) in [
+            (r#""class_embed_type": "timestep""#, "class_embed_type"),
+            (r#""num_class_embeds": 1000"#, "num_class_embeds"),
+            (r#""encoder_hid_dim": 4096"#, "encoder_hid_dim"),
+            (r#""attention_type": "gated""#, "gated"),
+            (r#""addition_embed_type": "image""#, "image"),
+            (r#""addition_embed_type": "text_time""#, "text_time"),
+            (
+                r#""mid_block_type": "UNetMidBlock2DSimpleCrossAttn""#,
+                "SimpleCrossAttn",
+            ),
+            (
+                r#""only_cross_attention": [true, false, false, false]"#,
+                "only cross",
+            ),
+            (r#""in_channels": 7"#, "7 channels"),
+            (r#""time_cond_proj_dim": 3"#, "time_cond_proj_dim 3"),
+            (r#""layers_per_block": 1000000"#, "1000000 layers"),
+            (r#""transformer_layers_per_block": 1000"#, "depth 1000"),
+            (r#""attention_head_dim": 0"#, "0 heads"),
+            (r#""block_out_channels": [33, 64, 128, 128]"#, "33"),
+            (
+                r#""down_block_types": ["A", "B", "C", "D"]"#,
+                "block type A",
+            ),
+            (r#""up_block_types": []"#, "4 levels"),
+        ] {
+            let said = refusal(&parse(more));
+            assert!(said.contains(named), "{more}: {said}");
+        }
+    }
+
+    fn tiny() -> UnetConfig {
+        serde_json::from_value(serde_json::json!({
+            "block_out_channels": [8, 16, 24], "attention_head_dim": 2, "norm_num_groups": 4,
+            "down_block_types": ["CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"],
+            "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"],
+            "layers_per_block": 1, "cross_attention_dim": 12, "use_linear_projection": true,
+        }))
+        .unwrap()
+    }
+
+    fn unet(mut source: Scattered) -> Unet {
+        Unet::new(&tiny(), Scope::root(&mut source)).unwrap()
+    }
+
+    fn random(seed: f64, shape: &[usize]) -> Tensor {
+        let count = shape.iter().product::<usize>();
+        let values: Vec<f64> = (0..count).map(|i| (i as f64 * 1.7 + seed).sin()).collect();
+        let x = Tensor::from_vec(values, shape, &Device::Cpu).unwrap();
+        x.to_dtype(DType::F32).unwrap()
+    }
+
+    fn predict(unet: &Unet, x: &Tensor, control: Option<&Residuals>, pass: Pass) -> Tensor {
+        let text = random(0.3, &[x.dim(0).unwrap(), 5, 12]);
+        let conditioning = Conditioning {
+            control,
+            ..Conditioning::text(&text)
+        };
+        unet.forward(x, 300.5, &conditioning, pass).unwrap()
+    }
+
+    fn difference(a: &Tensor, b: &Tensor) -> f32 {
+        let diff = (a - b).unwrap().abs().unwrap().max_all().unwrap();
+        diff.to_scalar().unwrap()
+    }
+
+    #[test]
+    fn e5_seamless_prediction_moves_with_its_latents() {
+        let unet = unet(Scattered::in_f32());
+        let x = random(0.0, &[1, 4, 8, 12]);
+        // Four latents are one at the lowest of the three resolutions.
+        let moved = x.roll(4, 3).unwrap().roll(4, 2).unwrap();
+        for (pass, seamless) in [(Pass::SEAMLESS, true), (Pass::PLAIN, false)] {
+            let want = predict(&unet, &x, None, pass).roll(4, 3).unwrap();
+            let want = want.roll(4, 2).unwrap();
+            let diff = difference(&predict(&unet, &moved, None, pass), &want);
+            assert_eq!(diff < 1e-4, seamless, "{pass:?}: {diff}");
+        }
+    }
+
+    #[test]
+    fn e6_residuals_reach_every_skip_and_the_middle() {
+        let unet = unet(Scattered::in_f32());
+        let x = random(0.0, &[1, 4, 8, 8]);
+        let plain = predict(&unet, &x, None, Pass::PLAIN);
+        let shapes = [[8, 8], [8, 8], [8, 4], [16, 4], [16, 2], [24, 2]];
+        let zeros = |[channels, side]: [usize; 2]| {
+            let shape = (1, channels, side, side);
+            Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap()
+        };
+        let nothing = Residuals {
+            skips: shapes.map(zeros).to_vec(),
+            middle: zeros([24, 2]),
+        };
+        assert_eq!(
+            difference(&predict(&unet, &x, Some(&nothing), Pass::PLAIN), &plain),
+            0.0
+        );
+        for i in 0..=shapes.len() {
+            let mut some = nothing.clone();
+            let place = some.skips.get_mut(i).unwrap_or(&mut some.middle);
+            *place = (&*place + 0.5).unwrap();
+            let diff = difference(&predict(&unet, &x, Some(&some), Pass::PLAIN), &plain);
+            assert!(diff > 1e-4, "residual {i} changes nothing");
+        }
+    }
+
+    #[test]
+    fn e6_residuals_of_another_model_are_refused() {
+        let unet = unet(Scattered::in_f32());
+        let (x, text) = (random(0.0, &[1, 4, 8, 8]), random(0.3, &[1, 5, 12]));
+        let control = Residuals {
+            skips: Vec::new(),
+            middle: x.clone(),
+        };
+        let conditioning = Conditioning {
+            control: Some(&control),
+            ..Conditioning::text(&text)
+        };
+        let error = unet
+            .forward(&x, 1.0, &conditioning, Pass::PLAIN)
+            .unwrap_err();
+        assert!(
+            error.to_string().contains("0 residuals for 6 skips"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn e8_half_stored_weights_compute_as_their_widened_values() {
+        let x = random(0.0, &[2, 4, 6, 10]);
+        for dtype in [DType::F16, DType::BF16] {
+            let [stored, widened] = [false, true].map(|widened| {
+                let unet = unet(Scattered { dtype, widened });
+                predict(&unet, &x, None, Pass::PLAIN)
+            });
+            assert_eq!(stored.dtype(), DType::F32);
+            let diff = difference(&stored, &widened);
+            assert!(diff < 1e-5, "{dtype:?}: {diff}");
+        }
+    }
+
+    #[test]
+    fn e9_latents_of_every_size_come_back_in_their_size() {
+        let unet = unet(Scattered::in_f32());
+        for (height, width) in [(1, 1), (1, 7), (3, 5), (9, 2)] {
+            let x = random(0.0, &[1, 4, height, width]);
+            let out = predict(&unet, &x, None, Pass::PLAIN);
+            assert_eq!(out.dims(), x.dims());
+        }
     }
 }

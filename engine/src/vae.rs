@@ -140,13 +140,96 @@ impl Posterior {
 
 #[cfg(test)]
 mod tests {
+    use candle_core::Device;
+
     use super::*;
-    use crate::modules::{Module, record};
+    use crate::modules::{Module, Scattered, record};
 
     #[test]
     fn e1_autoencoder_has_its_number_of_parameters() {
         let modules = record(|scope| Vae::new(&VaeConfig::stable_diffusion(), scope)).unwrap();
         let got: usize = modules.iter().map(Module::parameters).sum();
         assert_eq!(got, 83_653_863);
+    }
+
+    fn tiny() -> Vae {
+        let config = VaeConfig {
+            block_out_channels: vec![8, 16],
+            norm_num_groups: 4,
+            ..VaeConfig::default()
+        };
+        Vae::new(&config, Scope::root(&mut Scattered::in_f32())).unwrap()
+    }
+
+    fn random(shape: &[usize]) -> Tensor {
+        let count = shape.iter().product::<usize>();
+        let values: Vec<f32> = (0..count).map(|i| (i as f32 * 1.7).sin()).collect();
+        Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
+    }
+
+    fn difference(a: &Tensor, b: &Tensor) -> f32 {
+        let diff = (a - b).unwrap().abs().unwrap().max_all().unwrap();
+        diff.to_scalar().unwrap()
+    }
+
+    #[test]
+    fn e5_seamless_pictures_move_with_their_latents() {
+        let vae = tiny();
+        let (latents, pixels) = (random(&[1, 4, 6, 8]), random(&[1, 3, 12, 16]));
+        for (pass, seamless) in [(Pass::SEAMLESS, true), (Pass::PLAIN, false)] {
+            let moved = vae.decode(&latents.roll(3, 3).unwrap(), pass).unwrap();
+            let want = vae.decode(&latents, pass).unwrap().roll(6, 3).unwrap();
+            assert_eq!(
+                difference(&moved, &want) < 1e-4,
+                seamless,
+                "decode {pass:?}"
+            );
+            let moved = vae.encode(&pixels.roll(6, 2).unwrap(), None, pass).unwrap();
+            let want = vae.encode(&pixels, None, pass).unwrap().roll(3, 2).unwrap();
+            assert_eq!(
+                difference(&moved, &want) < 1e-4,
+                seamless,
+                "encode {pass:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn e7_one_tile_is_the_whole() {
+        let vae = tiny();
+        let (latents, pixels) = (random(&[2, 4, 6, 8]), random(&[2, 3, 12, 16]));
+        let tiles = Tiles {
+            side: 8,
+            overlap: 2,
+        };
+        for pass in [Pass::PLAIN, Pass::SEAMLESS] {
+            let whole = vae.decode(&latents, pass).unwrap();
+            let tiled = vae.decode_tiled(&latents, tiles, pass).unwrap();
+            assert_eq!(difference(&whole, &tiled), 0.0);
+            let whole = vae.encode(&pixels, None, pass).unwrap();
+            let tiled = vae.encode_tiled(&pixels, None, tiles, pass).unwrap();
+            assert_eq!(difference(&whole, &tiled), 0.0);
+        }
+    }
+
+    #[test]
+    fn e7_sizes_come_out_right_in_many_tiles() {
+        let vae = tiny();
+        let tiles = Tiles {
+            side: 5,
+            overlap: 2,
+        };
+        for pass in [Pass::PLAIN, Pass::SEAMLESS] {
+            let pixels = vae
+                .decode_tiled(&random(&[2, 4, 11, 4]), tiles, pass)
+                .unwrap();
+            assert_eq!(pixels.dims(), [2, 3, 22, 8]);
+            let latents = vae.encode_tiled(&pixels, None, tiles, pass).unwrap();
+            assert_eq!(latents.dims(), [2, 4, 11, 4]);
+        }
+        assert!(
+            vae.encode_tiled(&random(&[1, 3, 23, 8]), None, tiles, Pass::PLAIN)
+                .is_err()
+        );
     }
 }

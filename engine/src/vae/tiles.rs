@@ -284,6 +284,8 @@ fn one(
 
 #[cfg(test)]
 mod tests {
+    use candle_core::Device;
+
     use super::*;
 
     #[test]
@@ -345,5 +347,31 @@ mod tests {
             .cut(40, Edge::Zero)
             .is_err()
         );
+    }
+
+    /// Work that looks at one place at a time gives the whole, however it is cut.
+    #[test]
+    fn e7_tiles_of_local_work_make_the_whole() {
+        let values: Vec<f32> = (0..2 * 3 * 19 * 7).map(|i| (i as f32).sin()).collect();
+        let x = Tensor::from_vec(values, (2, 3, 19, 7), &Device::Cpu).unwrap();
+        let double = |x: &Tensor, _| {
+            let (_, _, height, width) = x.dims4()?;
+            x.upsample_nearest2d(2 * height, 2 * width)
+        };
+        let sizes = Sizes {
+            from: 1,
+            to: 2,
+            channels: 3,
+        };
+        let tiles = Tiles {
+            side: 6,
+            overlap: 2,
+        };
+        let whole = x.upsample_nearest2d(38, 14).unwrap();
+        for pass in [Pass::PLAIN, Pass::SEAMLESS] {
+            let tiled = tiled(&x, tiles, pass, sizes, &double).unwrap();
+            let diff = (tiled - &whole).unwrap().abs().unwrap().max_all().unwrap();
+            assert!(diff.to_scalar::<f32>().unwrap() < 1e-6);
+        }
     }
 }
