@@ -10,7 +10,7 @@
 
 use std::ops::Range;
 
-use candle_core::{DType, Device, Result, Tensor, bail};
+use candle_core::{CpuStorage, Device, Result, Storage, Tensor, bail};
 use half::{bf16, f16};
 use rayon::prelude::*;
 
@@ -107,13 +107,22 @@ impl Panels {
         if order == Order::Gated && outer % PANEL != 0 {
             bail!("{outer} outputs do not gate each other in panels of {PANEL}");
         }
-        let flat = weight.flatten_all()?;
         let places = (outer, inner * taps);
-        let store = match weight.dtype() {
-            DType::F32 => Store::F32(arrange(&flat.to_vec1::<f32>()?, places, order)),
-            DType::F16 => Store::F16(arrange(&flat.to_vec1::<f16>()?, places, order)),
-            DType::BF16 => Store::Bf16(arrange(&flat.to_vec1::<bf16>()?, places, order)),
-            other => bail!("weights in {other:?} must be widened first"),
+        let (storage, layout) = weight.storage_and_layout();
+        let Some((start, end)) = layout.contiguous_offsets() else {
+            bail!("weights must be contiguous, got {layout:?}");
+        };
+        let store = match &*storage {
+            Storage::Cpu(CpuStorage::F32(v)) => Store::F32(arrange(&v[start..end], places, order)),
+            Storage::Cpu(CpuStorage::F16(v)) => Store::F16(arrange(&v[start..end], places, order)),
+            Storage::Cpu(CpuStorage::BF16(v)) => {
+                Store::Bf16(arrange(&v[start..end], places, order))
+            }
+            _ => bail!(
+                "weights in {:?} on {:?} are not for panels",
+                weight.dtype(),
+                weight.device()
+            ),
         };
         Ok(Self {
             store,

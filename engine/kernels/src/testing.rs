@@ -90,3 +90,24 @@ pub(crate) fn assert_same_on_any_threads(f: impl Fn() -> Tensor + Send + Sync) {
         );
     }
 }
+
+/// Fails unless `f` gives the same bits with AVX-512 and without, where the processor has it.
+pub(crate) fn assert_same_without_avx512(f: impl Fn() -> Tensor + Send + Sync) {
+    use std::sync::atomic::Ordering::Relaxed;
+
+    use crate::simd::tests::NARROW;
+
+    let wide = bits_on(2, &f);
+    NARROW.store(true, Relaxed);
+    let narrow = bits_on(2, &f);
+    NARROW.store(false, Relaxed);
+    assert!(wide == narrow || !has_fma(), "AVX-512 changes the result");
+}
+
+/// Whether there are two vector instruction sets to compare.
+fn has_fma() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return crate::simd::Avx2::detect().is_some();
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}

@@ -1,5 +1,7 @@
 use super::*;
-use crate::testing::{Random, assert_near, assert_same_on_any_threads, bits_on};
+use crate::testing::{
+    Random, assert_near, assert_same_on_any_threads, assert_same_without_avx512, bits_on,
+};
 
 #[test]
 fn e60_attention_gives_what_candle_gives_for_any_shape() {
@@ -36,11 +38,12 @@ fn scores_of_any_size_do_not_overflow() {
 }
 
 #[test]
-fn e62_neither_threads_nor_the_batch_change_attention() {
+fn e62_e64_neither_threads_nor_the_batch_change_attention() {
     let mut random = Random(23);
     let [q, k, v] = [(); 3].map(|()| random.tensor(&[3, 200, 80]));
     let run = |q: &Tensor, k: &Tensor, v: &Tensor| attention(q, k, v, 2, Mask::Nothing).unwrap();
     assert_same_on_any_threads(|| run(&q, &k, &v));
+    assert_same_without_avx512(|| run(&q, &k, &v));
     let one = |x: &Tensor| x.narrow(0, 1, 1).unwrap();
     let alone = bits_on(2, || run(&one(&q), &one(&k), &one(&v)));
     let together = bits_on(2, || one(&run(&q, &k, &v)));

@@ -1,7 +1,9 @@
 use candle_core::DType;
 
 use super::*;
-use crate::testing::{Random, assert_near, assert_same_on_any_threads, bits_on};
+use crate::testing::{
+    Random, assert_near, assert_same_on_any_threads, assert_same_without_avx512, bits_on,
+};
 
 /// A random case: input, weight, bias and geometry.
 fn case(random: &mut Random, channels: &[usize]) -> (Tensor, Tensor, Tensor, Geometry) {
@@ -37,7 +39,6 @@ fn case(random: &mut Random, channels: &[usize]) -> (Tensor, Tensor, Tensor, Geo
     (x, weight, bias, geometry)
 }
 
-// E60
 #[test]
 fn e60_convolution_gives_what_candle_gives_for_any_shape_and_geometry() {
     let mut random = Random(1);
@@ -87,7 +88,7 @@ fn e61_winograd_rounds_no_worse_than_a_direct_sum() {
 }
 
 #[test]
-fn e62_neither_threads_nor_the_batch_change_a_convolution() {
+fn e62_e64_neither_threads_nor_batch_nor_instructions_change_a_convolution() {
     let mut random = Random(4);
     for (channels, side) in [(64, 3), (20, 3), (48, 1)] {
         let x = random.tensor(&[3, channels, 21, 18]);
@@ -100,6 +101,7 @@ fn e62_neither_threads_nor_the_batch_change_a_convolution() {
         };
         let run = |x: &Tensor| conv2d(x, &weight, &bias, geometry).unwrap();
         assert_same_on_any_threads(|| run(&x));
+        assert_same_without_avx512(|| run(&x));
         let alone = bits_on(2, || run(&x.narrow(0, 1, 1).unwrap()));
         let together = bits_on(2, || run(&x).narrow(0, 1, 1).unwrap());
         assert!(alone == together, "the batch changes a picture");

@@ -1,5 +1,7 @@
 use super::*;
-use crate::testing::{Random, assert_near, assert_same_on_any_threads, bits_on};
+use crate::testing::{
+    Random, assert_near, assert_same_on_any_threads, assert_same_without_avx512, bits_on,
+};
 
 #[test]
 fn e60_linear_gives_what_candle_gives_for_any_shape() {
@@ -50,11 +52,12 @@ fn gate_and_residual_are_what_they_are_apart() {
 }
 
 #[test]
-fn e62_neither_threads_nor_the_batch_change_a_linear_layer() {
+fn e62_e64_neither_threads_nor_the_batch_change_a_linear_layer() {
     let mut random = Random(13);
     let x = random.tensor(&[3, 111, 150]);
     let packed = PackedLinear::new(&random.tensor(&[200, 150]), &random.tensor(&[200])).unwrap();
     assert_same_on_any_threads(|| packed.forward(&x).unwrap());
+    assert_same_without_avx512(|| packed.forward(&x).unwrap());
     let alone = bits_on(2, || packed.forward(&x.narrow(0, 1, 1).unwrap()).unwrap());
     let together = bits_on(2, || packed.forward(&x).unwrap().narrow(0, 1, 1).unwrap());
     assert!(alone == together, "the batch changes its element");
