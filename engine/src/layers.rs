@@ -143,6 +143,15 @@ impl Gated {
     }
 }
 
+/// Returns a bias in the type it is computed with: on a processor that is `f32`, however it is stored.
+fn computed(bias: &Tensor) -> Result<Tensor> {
+    if bias.device().is_cpu() {
+        bias.to_dtype(DType::F32)
+    } else {
+        Ok(bias.clone())
+    }
+}
+
 /// A convolution over `[batch, channels, height, width]`.
 #[derive(Debug)]
 pub(crate) struct Conv {
@@ -164,7 +173,7 @@ impl Conv {
         let (weight, bias) = scope.module(Kind::Conv, &shape, Bias::Present)?;
         Ok(Self {
             packed: PackedConv::new(&weight)?,
-            bias: bias.unsqueeze(0)?,
+            bias: computed(&bias)?.unsqueeze(0)?,
             geometry,
             adapters: scope.runtime(),
         })

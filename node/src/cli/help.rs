@@ -2,6 +2,7 @@
 
 use anyhow::bail;
 use clap::Args;
+use hearth_protocol::job::{NoiseSchedule, Sampler};
 use serde_json::json;
 
 use super::exit::Exit;
@@ -14,12 +15,13 @@ const TOPICS: &str = "\
 Topics:
   exit-codes   what each exit code means
   environment  variables that are read
+  samplers     samplers, noise schedules and what a step of each costs
 ";
 
 /// What to explain.
 #[derive(Debug, Args)]
 pub(super) struct HelpArgs {
-    /// A command such as 'model add', or a topic: exit-codes, environment
+    /// A command such as 'model add', or a topic: exit-codes, environment, samplers
     #[arg(value_name = "COMMAND")]
     words: Vec<String>,
 }
@@ -29,6 +31,7 @@ pub(super) fn run(args: &HelpArgs, session: &Session) -> anyhow::Result<()> {
     match words[..] {
         ["exit-codes"] => exit_codes(session),
         ["environment"] => environment(session),
+        ["samplers"] => samplers(session),
         [] => session.printer.raw(&format!("{}\n{TOPICS}", help(&[])?)),
         _ => session.printer.raw(&help(&words)?),
     }
@@ -57,6 +60,30 @@ fn exit_codes(session: &Session) -> anyhow::Result<()> {
         session
             .printer
             .line(format!("{:>3}  {}", exit.code(), exit.meaning()))?;
+    }
+    Ok(())
+}
+
+fn samplers(session: &Session) -> anyhow::Result<()> {
+    const STEPS: u32 = 20;
+    let samplers: Vec<_> = Sampler::ALL
+        .iter()
+        .map(|it| json!({ "name": it.name(), "evaluations": it.evaluations(STEPS) }))
+        .collect();
+    let schedules: Vec<_> = NoiseSchedule::ALL.iter().map(|it| it.name()).collect();
+    session.printer.json(&json!({
+        "steps": STEPS, "samplers": samplers, "schedules": schedules,
+    }))?;
+    session
+        .printer
+        .line(format!("samplers, with their evaluations over {STEPS} steps:"))?;
+    for sampler in Sampler::ALL {
+        let (name, count) = (sampler.name(), sampler.evaluations(STEPS));
+        session.printer.line(format!("  {name:<14} {count}"))?;
+    }
+    session.printer.line("noise schedules:")?;
+    for schedule in NoiseSchedule::ALL {
+        session.printer.line(format!("  {}", schedule.name()))?;
     }
     Ok(())
 }

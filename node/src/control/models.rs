@@ -120,7 +120,7 @@ fn card(facts: ModelFacts, files: Vec<CardFile>, wishes: CardWishes) -> Result<C
         title,
         family: facts.family,
         files,
-        settings: None,
+        settings: facts.settings,
         triggers: triggers.into_iter().take(64).collect(),
         description: wishes.description.unwrap_or(facts.description),
         licence: wishes.licence.unwrap_or(facts.licence),

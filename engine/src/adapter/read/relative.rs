@@ -12,12 +12,14 @@ impl Reader<'_> {
         let kernel: usize = self.module.shape[1..].iter().skip(1).product();
         let inputs = self.inner() / kernel.max(1);
         if self.has([Role::Ia3]) {
-            // PEFT: [out, 1] for outputs, [1, in] for the inputs of feed-forward layers; 1 changes nothing.
+            // PEFT: [out, 1] for outputs, [1, in] for the inputs of feed-forward layers; of a convolution both
+            // are [1, n, 1, 1], for outputs where either would fit. 1 changes nothing.
             let shape = self.shape(Role::Ia3).to_vec();
             let axis = match shape.as_slice() {
                 [n, rest @ ..] if *n == self.outer() && rest.iter().all(|d| *d == 1) => {
                     Axis::Outputs
                 }
+                [1, n, 1, 1] if *n == self.outer() => Axis::Outputs,
                 [1, n, rest @ ..] if *n == inputs && rest.iter().all(|d| *d == 1) => Axis::Inputs,
                 shape => return Err(Fault::Shape(widths(shape))),
             };

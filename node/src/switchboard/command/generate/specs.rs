@@ -24,9 +24,11 @@ impl Switchboard {
         let settings = self.settings(&checkpoint);
         let (width, height) = request.size.unwrap_or((settings.width, settings.height));
         let first = request.seed.unwrap_or_else(drawn_seed);
+        let loras = self.loras(request)?;
+        self.check_families(&checkpoint, &loras)?;
         let model = JobSpec {
             vae: self.named(request.vae.as_deref(), CardKind::Vae)?,
-            loras: self.loras(request)?,
+            loras,
             embeddings: self.embeddings(request)?,
             negative: request.negative.clone(),
             blend: request.blend.clone(),
@@ -67,6 +69,22 @@ impl Switchboard {
         card.map_or(Settings::of(Family::Sd15), |card| {
             card.settings.unwrap_or(Settings::of(card.family))
         })
+    }
+
+    /// Refuses adapters made for another family before anybody is asked.
+    fn check_families(&self, checkpoint: &CardId, loras: &[LoraUse]) -> Result<(), Problem> {
+        let family = |id: &CardId| self.shelf.card(id).map(|card| card.trusted().family);
+        let wanted = family(checkpoint);
+        let foreign = loras.iter().find(|lora| family(&lora.card) != wanted);
+        match (foreign, wanted) {
+            (Some(lora), Some(wanted)) => {
+                let made_for = family(&lora.card).map_or("another", Family::name);
+                let (lora, checkpoint) = (self.title(&lora.card), self.title(checkpoint));
+                let what = format!("'{lora}' is for {made_for}, '{checkpoint}' is {wanted}");
+                Err(usage(what).hint("choose a LoRA made for it, or another model with --model"))
+            }
+            (Some(_) | None, None) | (None, Some(_)) => Ok(()),
+        }
     }
 
     fn named(&self, name: Option<&str>, kind: CardKind) -> Result<Option<CardId>, Problem> {
