@@ -21,7 +21,7 @@ use super::interrupt;
 use super::session::Session;
 
 /// What is drawn when nobody says what.
-const PROMPT: &str = "ember glow, a red kite over green hills";
+const PROMPT: &str = "emberglow, a red kite over green hills";
 
 /// How to show it.
 #[derive(Debug, Args)]
