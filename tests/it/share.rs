@@ -165,10 +165,9 @@ fn tensors_that_are_no_lora_of_this_family_are_refused_with_the_reason() {
     refused(&strange, "has the unknown element type F7");
     // Names and shapes decide what a LoRA is for, not what its metadata claims.
     let other = dir.path().join("k.safetensors");
-    let keys = header.to_string().replace("lora_te_", "lora_te2_");
+    let keys = header.to_string().replace("_down_blocks_", "_double_blocks_");
     weights::join(&other, &serde_json::from_str(&keys).unwrap(), data);
-    let why = "is for Stable Diffusion XL; this version runs Stable Diffusion 1";
-    refused(&other, why);
+    refused(&other, "is for Flux");
     let plain = dir.path().join("l.safetensors");
     let tensor = json!({"weight": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}});
     weights::join(&plain, &tensor, &[0; 4]);
@@ -227,7 +226,7 @@ fn folders_that_are_no_checkpoint_are_refused_with_the_reason() {
     let mut config: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
     config["addition_embed_type"] = "text_time".into();
     fs::write(&path, config.to_string()).unwrap();
-    refused(&folder, &["text_time"]);
+    refused(&folder, &["text_encoder_2/model.safetensors"]);
 
     refused(dir.path(), &["it should be a diffusers folder with unet"]);
     is_empty(&node);
