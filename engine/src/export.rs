@@ -46,6 +46,7 @@ pub struct Export {
 /// [`LoadError`] where the folder is no sound checkpoint or the file cannot be written.
 pub fn export(files: &[AssetFile], path: &Path, export: Export) -> Result<(), LoadError> {
     let model = ModelFiles::open(files, &Choice::default())?;
+    model.check()?;
     let family = export.family.unwrap_or(model.family);
     let mut out = BTreeMap::new();
     for part in [Part::Unet, Part::Vae, Part::Text, Part::Text2] {
@@ -78,7 +79,7 @@ pub fn export(files: &[AssetFile], path: &Path, export: Export) -> Result<(), Lo
 }
 
 /// Returns what a part's tensors are called in its family's files.
-fn naming(part: Part, family: Family, modules: &[Module]) -> Naming {
+pub(crate) fn naming(part: Part, family: Family, modules: &[Module]) -> Naming {
     let xl = family == Family::Sdxl;
     let (prefix, notation) = match part {
         Part::Unet => (

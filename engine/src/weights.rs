@@ -26,6 +26,7 @@ pub(crate) struct PartFiles {
 /// A canonical tensor as it lies in a file.
 #[derive(Debug)]
 pub(crate) struct Found<'a> {
+    part: Part,
     file: &'a TensorFile,
     name: String,
     entry: &'a TensorEntry,
@@ -59,6 +60,7 @@ impl Found<'_> {
             .file
             .read_elements(&self.name, self.entry, elements.clone())?;
         if let Some((name, scale)) = self.scale() {
+            self.check_scale(&name, scale)?;
             let scales = self.file.read(&name, scale)?;
             multiply(&mut values, elements.start, self.entry.elements(), &scales);
         }
@@ -81,22 +83,26 @@ impl Found<'_> {
     }
 
     /// Checks that its type is read and its scale is one that is understood.
-    fn check(&self, part: Part) -> Result<(), LoadError> {
+    fn check(&self) -> Result<(), LoadError> {
         self.file.check_readable(&self.name, self.entry)?;
-        let Some((name, scale)) = self.scale() else {
-            return Ok(());
-        };
-        self.file.check_readable(&name, scale)?;
-        let rows = self.entry.shape.first().copied().unwrap_or(1);
-        if ![1, rows].contains(&scale.elements()) {
-            return Err(LoadError::WrongShape {
-                part: part.name(),
-                tensor: name,
-                expected: vec![rows],
-                got: scale.shape.clone(),
-            });
+        match self.scale() {
+            Some((name, scale)) => self.check_scale(&name, scale),
+            None => Ok(()),
         }
-        Ok(())
+    }
+
+    fn check_scale(&self, name: &str, scale: &TensorEntry) -> Result<(), LoadError> {
+        self.file.check_readable(name, scale)?;
+        let rows = self.entry.shape.first().copied().unwrap_or(1);
+        if [1, rows].contains(&scale.elements()) {
+            return Ok(());
+        }
+        Err(LoadError::WrongShape {
+            part: self.part.name(),
+            tensor: name.to_owned(),
+            expected: vec![rows],
+            got: scale.shape.clone(),
+        })
     }
 
     /// Returns how halves can be kept as they are.
@@ -149,6 +155,7 @@ impl PartFiles {
             self.files.iter().find_map(|file| {
                 let entry = file.header().tensors.get(&stored.name)?;
                 Some(Found {
+                    part: self.part,
                     file,
                     name: stored.name.clone(),
                     entry,
@@ -201,7 +208,7 @@ impl PartFiles {
         for module in modules {
             for (tensor, shape) in tensors(module) {
                 let found = self.of_shape(&tensor, shape)?;
-                found.check(self.part)?;
+                found.check()?;
                 known.insert(found.name);
             }
         }

@@ -6,7 +6,7 @@ use serde_json::Map;
 use tempfile::TempDir;
 
 use super::*;
-use crate::export::{Export, Metadata, export};
+use crate::export::{Export, Metadata, export, naming};
 use crate::modules::Source;
 use crate::names::{Notation, UnetGrid, View};
 use crate::tensor_file::{Dtype, TensorFileError};
@@ -325,6 +325,28 @@ fn e13_parts_are_found_under_the_prefixes_people_use() {
 }
 
 #[test]
+fn e13_parts_with_diffusers_names_need_no_configuration() {
+    for known in [stable_diffusion_1(), sdxl()] {
+        let mut all = shapes(
+            &unet_modules(&known.unet),
+            &named("unet.", Notation::Diffusers),
+        );
+        all.extend(shapes(&vae_modules(), &named("vae.", Notation::Diffusers)));
+        let text = named("text_encoder.text_model.", Notation::Diffusers);
+        all.extend(shapes(&text_modules(&known.text), &text));
+        if let Some(text2) = &known.text2 {
+            let naming = named("text_encoder_2.", Notation::Diffusers);
+            all.extend(shapes(&text_modules(text2), &naming));
+        }
+        let written = Written::new(&all);
+        let model = written.open().unwrap();
+        assert_found(&model, Part::Unet, &known.unet);
+        assert_found(&model, Part::Text, &known.text);
+        model.check().unwrap();
+    }
+}
+
+#[test]
 fn e14_running_average_is_used_when_chosen_or_alone() {
     let known = stable_diffusion_1();
     let mut all = known.single_file();
@@ -583,6 +605,42 @@ fn e16_one_file_has_the_very_tensors_of_the_folder() {
             assert_eq!(a, b, "{name} {text}");
         }
     }
+}
+
+/// Made by `specs/vectors/engine/make_names.py` with diffusers' converters.
+#[test]
+fn e10_names_are_those_that_diffusers_converts() {
+    type Names = BTreeMap<String, BTreeMap<String, BTreeMap<String, String>>>;
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../specs/vectors/engine/names.json");
+    let known: Names = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let mut compared = 0;
+    for (name, layout) in Layout::ALL {
+        let Some(known) = known.get(name) else {
+            continue;
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let model = open(&tiny(dir.path(), 7, layout));
+        let family = if layout == Layout::Second {
+            Family::Sd2
+        } else {
+            model.family
+        };
+        for part in [Part::Unet, Part::Vae, Part::Text, Part::Text2] {
+            let Some(known) = known.get(part.name()) else {
+                continue;
+            };
+            let modules = model.modules(part).unwrap();
+            let naming = naming(part, family, &modules);
+            let all = modules.iter().flat_map(tensors);
+            let all: BTreeMap<_, _> = all
+                .filter(|(tensor, _)| tensor.ends_with(".weight"))
+                .map(|(tensor, _)| (tensor.clone(), naming.stored(&tensor).remove(0).name))
+                .collect();
+            assert_eq!(&all, known, "{name} {}", part.name());
+            compared += all.len();
+        }
+    }
+    assert!(compared > 1000, "{compared} names are compared");
 }
 
 #[test]

@@ -6,7 +6,7 @@ Made with diffusers 0.42.1 and transformers 5.23.0, without any download:
     python specs/vectors/engine/make_names.py /tmp/tiny specs/vectors/engine
 
 Every tiny model is there as a folder and as one file; diffusers' converters must make the folder's tensors out of the
-file's, bit by bit. `names.json` says for each family which tensor of the file became which of the folder.
+file's, bit by bit. `names.json` says for each family which tensor of the file became which weight of the folder.
 """
 
 import json
@@ -66,7 +66,7 @@ def names(root, family):
         extra = set(result) - set(expected)
         last = f"encoder.layers.{config.get('num_hidden_layers')}."
         assert all(name.startswith(last) for name in extra), (family, part, extra)
-        found[part] = {name: trace[name] for name in sorted(expected)}
+        found[part] = {name: trace[name] for name in sorted(expected) if name.endswith(".weight")}
         print(family, part, len(expected), "tensors equal")
     return found
 
@@ -74,6 +74,7 @@ def names(root, family):
 def main():
     root, out = map(Path, sys.argv[1:3])
     found = {family: names(root, family) for family in FAMILIES}
+    del found["inpaint"]  # The same names as those of classic.
     (out / "names.json").write_text(json.dumps(found, indent=0, sort_keys=True) + "\n")
 
 
