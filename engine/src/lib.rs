@@ -3,10 +3,12 @@
 //! One blocking door, [`run`]; [`serve`] is the same door as a child process; [`inspect`] and
 //! [`hash_file`] say what a file is before it is shared.
 mod adapter;
+pub mod bench;
 mod checkpoint;
 mod clip;
 mod clip_vocabulary;
 mod detect;
+mod device;
 mod embedding;
 mod export;
 mod folder;
@@ -38,6 +40,7 @@ mod weights;
 
 pub use adapter::AdapterError;
 pub use detect::Prediction;
+pub use device::{DeviceChoice, DeviceError, PrecisionChoice, ServeOptions, probe as probe_device};
 pub use embedding::EmbeddingError;
 pub use export::{Export, Metadata, export};
 pub use hashes::{FileHashes, HashError, hash_file};
@@ -48,7 +51,7 @@ pub use run::{
     Cancel, Engine, InputError, Output, Progress, RunError, SavedStep, Silent, StepFileError,
     TooLittleMemory, run, saved_step,
 };
-pub use serve::{ServeError, serve};
+pub use serve::{ServeError, serve, serve_on};
 pub use tensor_file::{Dtype, HeaderError, TensorFileError};
 pub use tokenizer::{Frame, PromptTokenizer};
 pub use warning::Warning;

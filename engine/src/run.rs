@@ -14,11 +14,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use hearth_protocol::engine::{Assets, OutputFile};
+use hearth_protocol::engine::{Assets, DeviceFacts, OutputFile};
 use hearth_protocol::job::{JobSpec, Phase, Preview};
 use hearth_protocol::unit::ByteCount;
 
 use crate::checkpoint::Checkpoint;
+use crate::device::{self, DeviceError, ServeOptions};
 use crate::warning::Warning;
 use crate::weights::Placement;
 use job::Job;
@@ -106,9 +107,29 @@ impl Identity {
 }
 
 impl Engine {
+    /// Makes an engine that computes on a device.
+    ///
+    /// # Errors
+    /// [`DeviceError`] says why it cannot be used.
+    pub fn on(options: ServeOptions) -> Result<Self, DeviceError> {
+        Ok(Self {
+            placement: options.placement()?,
+            ..Self::default()
+        })
+    }
+
+    /// Returns what it computes on.
+    ///
+    /// # Errors
+    /// [`DeviceError::Faulty`] if the device does not answer.
+    pub fn device(&self) -> Result<DeviceFacts, DeviceError> {
+        device::facts(&self.placement.device)
+    }
+
     /// Bounds the memory runs may take, from now on; what cannot fit is refused before it begins.
     pub fn allow(&mut self, memory_max: Option<ByteCount>) {
-        self.memory_max = memory_max;
+        // A card's own memory is what counts there.
+        self.memory_max = device::memory(&self.placement.device).or(memory_max);
     }
 
     /// Runs a job; the model is loaded if it is not the last one used.
@@ -132,8 +153,9 @@ impl Engine {
                 checkpoint.adapt(assets, spec)?;
                 checkpoint
             }
-            // The old model is dropped before the new one is read: both may not fit.
-            Some(_) | None => {
+            old @ (Some(_) | None) => {
+                // Before the new one is read: both may not fit.
+                drop(old);
                 memory::check_weights(assets, self.memory_max)?;
                 Checkpoint::load(assets, spec, &self.placement)?
             }

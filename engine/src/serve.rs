@@ -12,12 +12,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use hearth_protocol::codec::{self, DecodeError};
-use hearth_protocol::engine::{Assets, DeviceFacts, EngineCall, EngineEvent, FailedEnd};
+use hearth_protocol::engine::{Assets, EngineCall, EngineEvent, FailedEnd};
 use hearth_protocol::job::{JobSpec, Phase, Preview, Timings};
 use hearth_protocol::limits;
 use hearth_protocol::unit::{ByteCount, Millis};
 use thiserror::Error;
 
+use crate::device::{DeviceError, ServeOptions};
 use crate::run::{Cancel, Engine, Output, Progress, RunError};
 
 /// Runs that may wait behind the one going on; a node sends one at a time.
@@ -26,6 +27,9 @@ const WAITING_MAX: usize = 4;
 /// Why the process stops early.
 #[derive(Debug, Error)]
 pub enum ServeError {
+    /// There is nothing to compute on.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
     /// The node's end of the input failed.
     #[error("cannot read calls")]
     Read(#[source] io::Error),
@@ -46,14 +50,28 @@ pub enum ServeError {
     Thread(#[source] io::Error),
 }
 
-/// Serves calls until the input ends.
+/// Serves calls on the processor until the input ends.
 pub fn serve(
     stdin: impl Read + Send + 'static,
     stdout: impl Write + Send + 'static,
 ) -> Result<(), ServeError> {
+    serve_on(ServeOptions::default(), stdin, stdout)
+}
+
+/// Serves calls on a device until the input ends.
+///
+/// # Errors
+/// [`ServeError::Device`] before anything is said; the others when a pipe breaks or says nonsense.
+pub fn serve_on(
+    options: ServeOptions,
+    stdin: impl Read + Send + 'static,
+    stdout: impl Write + Send + 'static,
+) -> Result<(), ServeError> {
+    let engine = Engine::on(options)?;
+    let device = engine.device()?;
     let events = Events(Arc::new(Mutex::new(stdout)));
     events
-        .send(&EngineEvent::Ready { device: device() })
+        .send(&EngineEvent::Ready { device })
         .map_err(ServeError::Write)?;
     let cancels = Cancels::default();
     let (sender, calls) = sync_channel(WAITING_MAX);
@@ -66,28 +84,19 @@ pub fn serve(
         .name("engine calls".to_owned())
         .spawn(move || reader.read_all(stdin))
         .map_err(ServeError::Thread)?;
-    run_all(&calls, &cancels, &events)?;
+    run_all(engine, &calls, &cancels, &events)?;
     match reader.join() {
         Ok(end) => end,
         Err(panic) => std::panic::resume_unwind(panic),
     }
 }
 
-/// Returns what this process computes on.
-fn device() -> DeviceFacts {
-    DeviceFacts {
-        kind: "cpu".to_owned(),
-        name: "the processor".to_owned(),
-        memory: None,
-    }
-}
-
 fn run_all<W: Write>(
+    mut engine: Engine,
     calls: &Receiver<QueuedRun>,
     cancels: &Cancels,
     events: &Events<W>,
 ) -> Result<(), ServeError> {
-    let mut engine = Engine::default();
     for queued in calls {
         let mut progress = Reporter::new(queued.run, events, queued.cancel.clone());
         engine.allow(queued.memory_max);

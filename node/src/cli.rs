@@ -3,6 +3,7 @@
 //! One file for each noun holds its arguments and what it prints. [`printer`] alone writes to the
 //! terminal, [`exit`] alone knows exit codes. No command reads standard input unless told by `-`.
 
+mod bench;
 mod commons;
 mod completions;
 mod config;
@@ -88,6 +89,9 @@ struct Globals {
     /// Set a configuration key for this run (can be repeated)
     #[arg(long, global = true, value_name = "KEY=VALUE", value_parser = setting)]
     set: Vec<(String, String)>,
+    /// Compute with this program (sets worker.engine)
+    #[arg(long, global = true, value_name = "PATH")]
+    engine: Option<PathBuf>,
     /// Print one JSON object instead of text
     #[arg(long, global = true)]
     json: bool,
@@ -106,6 +110,15 @@ struct Globals {
         value_enum
     )]
     color: ColorWhen,
+}
+
+impl Globals {
+    /// Returns the keys set for this run.
+    fn settings(&self) -> Vec<(String, String)> {
+        let engine = self.engine.iter();
+        let engine = engine.map(|path| ("worker.engine".to_owned(), path.display().to_string()));
+        self.set.iter().cloned().chain(engine).collect()
+    }
 }
 
 fn setting(text: &str) -> Result<(String, String), String> {
@@ -156,6 +169,8 @@ enum Noun {
     Identity(identity::IdentityVerb),
     /// Watch the commons live
     Tui,
+    /// Measure what this machine computes, and what that takes
+    Bench(bench::BenchArgs),
     /// Show the configuration
     #[command(subcommand)]
     Config(config::ConfigVerb),
@@ -169,7 +184,7 @@ enum Noun {
     Help(help::HelpArgs),
     /// Compute jobs from standard input (started by the node)
     #[command(hide = true)]
-    Engine,
+    Engine(engine::EngineArgs),
 }
 
 /// Builds the parser, with examples first in every help text.
@@ -234,6 +249,7 @@ fn run(noun: Noun, session: &Session) -> anyhow::Result<()> {
         Noun::Completions(args) => completions::completions(&args, session),
         Noun::Man(args) => completions::man(&args, session),
         Noun::Help(args) => help::run(&args, session),
-        Noun::Engine => engine::run(),
+        Noun::Engine(args) => engine::run(&args),
+        Noun::Bench(args) => bench::run(&args, session),
     }
 }

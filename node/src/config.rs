@@ -28,6 +28,8 @@ pub struct Config {
     pub control_listen: SocketAddr,
     /// Work for others.
     pub worker: WorkerConfig,
+    /// What computes.
+    pub engine: EngineChoice,
     /// Whether the models inside the binary are on the shelf.
     pub built_in: bool,
     /// Where pictures go; `None`: the home's own folder.
@@ -43,6 +45,45 @@ pub struct NetworkConfig {
     pub listen: SocketAddr,
     /// Whether to look for members on the local network.
     pub mdns: bool,
+}
+
+/// What computes, and how.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EngineChoice {
+    /// The engine program; `None`: the one for a card where there is one and it works, else this program.
+    pub program: Option<PathBuf>,
+    /// How weights are kept.
+    pub precision: Precision,
+}
+
+/// How an engine keeps weights.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// As suits the device: full on the processor, half on a card.
+    #[default]
+    Auto,
+    /// In 32 bits.
+    Full,
+    /// In 16 bits.
+    Half,
+}
+
+impl Precision {
+    /// Returns the word it is set with.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Full => "full",
+            Self::Half => "half",
+        }
+    }
+
+    /// Reads such a word.
+    pub fn of(word: &str) -> Option<Self> {
+        [Self::Auto, Self::Full, Self::Half]
+            .into_iter()
+            .find(|precision| precision.word() == word)
+    }
 }
 
 /// Work for others.
@@ -84,6 +125,7 @@ impl Default for Config {
                 threads: 0,
                 rated_watts: 0,
             },
+            engine: EngineChoice::default(),
             built_in: true,
             outputs_dir: None,
             log_level: "info".to_owned(),

@@ -18,6 +18,7 @@ use crate::builtin::{self, BuiltinError};
 use crate::client::{AccessError, ApiAccess};
 use crate::config::Config;
 use crate::control::ControlDesk;
+use crate::engine::choice::Wish;
 use crate::engine::{self, EngineConfig};
 use crate::home::{Home, HomeLock, LockError};
 use crate::identity::{self, IdentityError};
@@ -121,6 +122,7 @@ pub async fn start(home: &Home, config: &Config) -> Result<Daemon, StartError> {
             home: home.clone(),
             config: config.clone(),
             device: device::describe(),
+            engine: None,
             meter: Meter::find(),
             started,
         },
@@ -156,7 +158,7 @@ fn connect(
     let (engine_sender, engine_reports) = mpsc::channel(limits::ROOM_QUEUE_MAX);
     let (answers, answer_queue) = mpsc::channel(limits::ROOM_QUEUE_MAX);
     let engine = EngineConfig {
-        program: std::env::current_exe().map_err(StartError::Program)?,
+        wish: Wish::of(config).map_err(StartError::Program)?,
         dir: home.engine_dir(),
         threads: config.worker.threads,
     };

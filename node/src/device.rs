@@ -3,6 +3,7 @@
 use std::fs;
 
 use hearth_protocol::capacity::{Device, DeviceKind};
+use hearth_protocol::engine::DeviceFacts;
 use hearth_protocol::unit::ByteCount;
 
 /// Describes what computes here: processor cores, until an engine says otherwise.
@@ -13,6 +14,20 @@ pub(crate) fn describe() -> Device {
         name: processor_name().unwrap_or_else(|| "processor".to_owned()),
         memory: memory_total().unwrap_or_default(),
         units: u32::try_from(units).unwrap_or(u32::MAX),
+    }
+}
+
+/// Describes a card as its engine reports it. How many units it has, nobody asks: a processor's count stays.
+pub(crate) fn of_card(facts: &DeviceFacts, processor: &Device) -> Device {
+    Device {
+        kind: match facts.kind.as_str() {
+            "cuda" => DeviceKind::Cuda,
+            "metal" => DeviceKind::Metal,
+            _ => DeviceKind::Cpu,
+        },
+        name: facts.name.chars().take(64).collect(),
+        memory: facts.memory.unwrap_or(processor.memory),
+        units: processor.units,
     }
 }
 

@@ -1,8 +1,11 @@
 //! Supervises the engine process: one child, started with the first job, warm between jobs.
 //!
 //! It parses strangers' files, so it gets a cleared environment, a folder of its own, limits and
-//! no way to the identity key; when it dies, one job is lost and the next call starts it again.
-//! Knows nothing of orders or kudos.
+//! no way to the identity key; when it dies under a job, it is started again and the job tried once
+//! more, and what kills it twice is reported as failed. Which program it is, [`choice`] says. Knows
+//! nothing of orders or kudos.
+
+pub(crate) mod choice;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -17,6 +20,9 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+pub(crate) use choice::Choice;
+use choice::{Program, Wish};
+
 /// How long the process may idle before its memory is given back.
 const IDLE: Duration = Duration::from_secs(600);
 /// How long a run may go on after it was told to stop: many times the slowest evaluation.
@@ -28,8 +34,8 @@ const FILES_MAX: u64 = 512;
 /// How the process is started.
 #[derive(Debug, Clone)]
 pub(crate) struct EngineConfig {
-    /// The binary; it is called with `engine`.
-    pub(crate) program: PathBuf,
+    /// What a person wants to compute with.
+    pub(crate) wish: Wish,
     /// Its working folder.
     pub(crate) dir: PathBuf,
     /// Threads it may use; 0 for all.
@@ -39,8 +45,15 @@ pub(crate) struct EngineConfig {
 /// What comes back.
 #[derive(Debug)]
 pub(crate) enum EngineReport {
+    /// It is known which program computes.
+    Chosen(Box<Choice>),
     /// The process said something.
     Said(EngineEvent),
+    /// The process ended while a run was going on, which is tried once more.
+    Retrying {
+        /// How it ended.
+        how: String,
+    },
     /// The process is gone or was let go: nothing is warm any more.
     Unloaded,
     /// The process ended while this run was going on, or could not be started for it.
@@ -76,7 +89,7 @@ pub(crate) fn supervise(config: EngineConfig, reports: mpsc::Sender<EngineReport
             running: None,
             kill_at: None,
         }
-        .run(),
+        .begin(),
     );
     EngineHandle { calls }
 }
@@ -85,9 +98,16 @@ struct Supervisor {
     config: EngineConfig,
     inbox: mpsc::Receiver<EngineCall>,
     reports: mpsc::Sender<EngineReport>,
-    running: Option<u64>,
+    running: Option<Running>,
     /// When a run that was told to stop is ended by force.
     kill_at: Option<Instant>,
+}
+
+/// A run going on.
+struct Running {
+    run: u64,
+    /// What to begin it with once more, if it dies the first time.
+    again: Option<EngineCall>,
 }
 
 struct Process {
@@ -104,16 +124,30 @@ enum Turn {
 }
 
 impl Supervisor {
-    async fn run(mut self) {
+    async fn begin(self) {
+        // Calls wait in the inbox meanwhile.
+        let choice = choice::choose(&self.config.wish).await;
+        let program = choice.program.clone();
+        self.tell(EngineReport::Chosen(Box::new(choice))).await;
+        self.run(&program).await;
+    }
+
+    async fn run(mut self, program: &Program) {
         let mut process: Option<Process> = None;
         loop {
             match self.turn(process.as_mut()).await {
                 Turn::Call(None) => return,
-                Turn::Call(Some(call)) => self.pass_on(call, &mut process).await,
+                Turn::Call(Some(call)) => self.pass_on(call, program, &mut process).await,
                 Turn::Said(Some(event)) => self.report(event).await,
                 Turn::Said(None) => {
                     let how = ended(process.take()).await;
-                    self.died(how).await;
+                    match self.again() {
+                        Some(call) => {
+                            self.tell(EngineReport::Retrying { how }).await;
+                            self.pass_on(call, program, &mut process).await;
+                        }
+                        None => self.died(how).await,
+                    }
                 }
                 Turn::Idle => {
                     process = None;
@@ -141,9 +175,24 @@ impl Supervisor {
         }
     }
 
-    async fn pass_on(&mut self, call: EngineCall, process: &mut Option<Process>) {
+    /// Returns the run that died, if it may be tried once more: not behind a cancellation.
+    fn again(&mut self) -> Option<EngineCall> {
+        let running = self.running.as_mut()?;
+        running.again.take().filter(|_| self.kill_at.is_none())
+    }
+
+    async fn pass_on(
+        &mut self,
+        call: EngineCall,
+        program: &Program,
+        process: &mut Option<Process>,
+    ) {
         if let EngineCall::Run { run, .. } = &call {
-            self.running = Some(*run);
+            let is_second = self.running.as_ref().is_some_and(|it| it.run == *run);
+            self.running = Some(Running {
+                run: *run,
+                again: (!is_second).then(|| call.clone()),
+            });
             self.kill_at = None;
         } else if process.is_none() {
             return;
@@ -151,7 +200,7 @@ impl Supervisor {
             self.kill_at = Some(Instant::now() + CANCEL_MAX);
         }
         if process.is_none() {
-            match spawn(&self.config) {
+            match spawn(&self.config, program) {
                 Ok(started) => *process = Some(started),
                 Err(error) => return self.died(format!("it could not be started: {error}")).await,
             }
@@ -194,7 +243,7 @@ impl Supervisor {
     async fn died(&mut self, how: String) {
         self.kill_at = None;
         match self.running.take() {
-            Some(run) => self.tell(EngineReport::Died { run, how }).await,
+            Some(Running { run, .. }) => self.tell(EngineReport::Died { run, how }).await,
             None => self.tell(EngineReport::Unloaded).await,
         }
     }
@@ -211,12 +260,13 @@ async fn ended(process: Option<Process>) -> String {
     }
 }
 
-fn spawn(config: &EngineConfig) -> std::io::Result<Process> {
+fn spawn(config: &EngineConfig, program: &Program) -> std::io::Result<Process> {
     std::fs::create_dir_all(&config.dir)?;
-    let mut command = Command::new(&config.program);
+    let mut command = Command::new(program.path());
     command
-        .arg("engine")
+        .args(program.arguments(config.wish.precision))
         .env_clear()
+        .envs(program.environment(&config.dir))
         .current_dir(&config.dir)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -336,5 +386,107 @@ mod tests {
         let bytes = [&len[..], &frame].concat();
         assert_eq!(read_frame(&mut &bytes[..]).await.unwrap(), Some(ready));
         assert_eq!(read_frame(&mut &b""[..]).await.unwrap(), None);
+    }
+
+    /// An engine that is a script, in a folder of its own.
+    #[cfg(unix)]
+    fn scripted(script: &str) -> (tempfile::TempDir, EngineConfig) {
+        use std::os::unix::fs::PermissionsExt;
+
+        let dir = tempfile::tempdir().unwrap();
+        let own = dir.path().join("hearth");
+        std::fs::write(&own, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&own, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let wish = Wish {
+            program: None,
+            precision: crate::config::Precision::Auto,
+            own,
+            path: Vec::new(),
+        };
+        let config = EngineConfig {
+            wish,
+            dir: dir.path().to_owned(),
+            threads: 0,
+        };
+        (dir, config)
+    }
+
+    #[cfg(unix)]
+    fn a_run() -> EngineCall {
+        use hearth_protocol::engine::{Assets, ModelAsset};
+        use hearth_protocol::id::CardId;
+        use hearth_protocol::job::JobSpec;
+
+        EngineCall::Run {
+            run: 7,
+            spec: Box::new(JobSpec::plain(CardId::from_bytes([1; 32]), "a kite")),
+            assets: Assets {
+                checkpoint: ModelAsset {
+                    title: "none".into(),
+                    hash: String::new(),
+                    files: Vec::new(),
+                },
+                vae: None,
+                loras: Vec::new(),
+                embeddings: Vec::new(),
+                inputs: Vec::new(),
+            },
+            memory_max: None,
+        }
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn e83_a_run_whose_engine_dies_is_tried_once_more() {
+        let script =
+            "if [ -e died ]; then /bin/cat answer; exec /bin/cat > rest; fi; : > died; exit 9";
+        let (dir, config) = scripted(script);
+        let done = EngineEvent::Failed {
+            run: 7,
+            end: hearth_protocol::engine::FailedEnd::Refused("so it is".into()),
+            evaluations: 3,
+        };
+        let frame = codec::encode(&done);
+        let len = u32::try_from(frame.len()).unwrap().to_le_bytes();
+        std::fs::write(dir.path().join("answer"), [&len[..], &frame].concat()).unwrap();
+        let (sender, mut reports) = mpsc::channel(8);
+        let handle = supervise(config, sender);
+        assert!(handle.call(a_run()));
+        assert!(matches!(
+            reports.recv().await,
+            Some(EngineReport::Chosen(_))
+        ));
+        assert!(matches!(
+            reports.recv().await,
+            Some(EngineReport::Retrying { .. })
+        ));
+        match reports.recv().await {
+            Some(EngineReport::Said(event)) => assert_eq!(event, done),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn e83_a_run_that_kills_its_engine_twice_is_reported() {
+        let (_dir, config) = scripted("exit 9");
+        let (sender, mut reports) = mpsc::channel(8);
+        let handle = supervise(config, sender);
+        assert!(handle.call(a_run()));
+        assert!(matches!(
+            reports.recv().await,
+            Some(EngineReport::Chosen(_))
+        ));
+        assert!(matches!(
+            reports.recv().await,
+            Some(EngineReport::Retrying { .. })
+        ));
+        match reports.recv().await {
+            Some(EngineReport::Died { run, how }) => {
+                assert_eq!(run, 7);
+                assert!(how.contains('9'), "{how}");
+            }
+            other => panic!("{other:?}"),
+        }
     }
 }

@@ -48,7 +48,7 @@ use shelf::Shelf;
 use crate::blobs::{Blobs, DoorCall, Served};
 use crate::clock::now;
 use crate::config::Config;
-use crate::engine::{EngineHandle, EngineReport};
+use crate::engine::{Choice, EngineHandle, EngineReport};
 use crate::home::Home;
 use crate::meter::Meter;
 use crate::network::{NetworkEvent, NetworkHandle};
@@ -106,6 +106,8 @@ pub(crate) struct Facts {
     pub(crate) config: Config,
     /// What computes.
     pub(crate) device: Device,
+    /// Which program does, and why; nothing until that is known.
+    pub(crate) engine: Option<Choice>,
     /// What measures the energy it takes.
     pub(crate) meter: Option<Meter>,
     /// When the process started.

@@ -171,14 +171,21 @@ impl Job<'_> {
         );
         let mut stepper = self.stepper(plan, noise);
         if place.sampler == self.spec.sampler {
-            let history = History::from_saved(state.history, &shape.latents());
+            let device = &self.model.device;
+            let placed = state.history.into_iter();
+            let placed = placed.map(|(name, x)| Ok((name, x.to_device(device)?)));
+            let placed = placed.collect::<candle_core::Result<Vec<_>>>()?;
+            let history = History::from_saved(placed, &shape.latents());
             stepper = stepper.with_history(history.map_err(|_| damaged("history"))?);
         }
         Ok(Begun {
             stepper: Some(stepper),
             latents: state.latent.to_device(&self.model.device)?,
             from: as_usize(place.done),
-            keep: state.keep,
+            keep: state
+                .keep
+                .map(|keep| keep.on(&self.model.device))
+                .transpose()?,
             extra: self.extra(shape, None)?,
         })
     }

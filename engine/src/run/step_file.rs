@@ -108,6 +108,16 @@ pub(super) struct Keep {
     pub(super) mask: Tensor,
 }
 
+impl Keep {
+    /// Returns the same on a device.
+    pub(super) fn on(self, device: &Device) -> candle_core::Result<Self> {
+        Ok(Self {
+            latents: self.latents.to_device(device)?,
+            mask: self.mask.to_device(device)?,
+        })
+    }
+}
+
 /// A step to go on from.
 #[derive(Debug)]
 pub(super) struct State {

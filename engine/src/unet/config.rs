@@ -235,7 +235,6 @@ impl UnetConfig {
     }
 
     /// Stable Diffusion 2.1.
-    #[cfg(test)]
     pub(crate) fn stable_diffusion_2() -> Self {
         Self {
             cross_attention_dim: 1024,

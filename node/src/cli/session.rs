@@ -28,7 +28,7 @@ impl Session {
         Ok(Self {
             home: Home::choose(globals.home.as_deref())?,
             printer,
-            flags: globals.set.clone(),
+            flags: globals.settings(),
             home_flag: globals.home.clone(),
         })
     }

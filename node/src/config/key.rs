@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use hearth_protocol::limits;
 
-use super::Config;
+use super::{Config, Precision};
 
 /// One key.
 #[derive(Debug, Clone, Copy)]
@@ -28,6 +28,7 @@ enum Place<'a> {
     Percent(&'a mut u16),
     Count(&'a mut u32),
     Size(&'a mut u64),
+    Precision(&'a mut Precision),
     Folder(&'a mut Option<PathBuf>),
 }
 
@@ -89,6 +90,16 @@ pub const KEYS: &[Key] = &[
         place: |config| Place::Count(&mut config.worker.rated_watts),
     },
     Key {
+        name: "worker.engine",
+        doc: "The program that computes. Empty: hearth-engine-cuda where it is found and reports a card, else hearth itself.",
+        place: |config| Place::Folder(&mut config.engine.program),
+    },
+    Key {
+        name: "worker.precision",
+        doc: "How weights are kept: full (32 bits), half (16 bits), or auto: full on the processor, half on a card.",
+        place: |config| Place::Precision(&mut config.engine.precision),
+    },
+    Key {
         name: "models.built_in",
         doc: "Have Kindling, the small model inside the binary, on the shelf.",
         place: |config| Place::Switch(&mut config.built_in),
@@ -126,6 +137,8 @@ enum Expected {
     Loopback,
     #[error("true or false")]
     Switch,
+    #[error("auto, full or half")]
+    Precision,
     #[error("a number from {0} to {1}")]
     Number(u64, u64),
 }
@@ -143,6 +156,7 @@ impl Key {
             Place::Text(text) | Place::Nickname(text) => text.clone().into(),
             Place::Addr(addr) | Place::Loopback(addr) => addr.to_string().into(),
             Place::Switch(on) => (*on).into(),
+            Place::Precision(precision) => precision.word().into(),
             Place::Percent(percent) => i64::from(*percent).into(),
             Place::Count(count) => i64::from(*count).into(),
             Place::Size(size) => i64::try_from(*size).unwrap_or(i64::MAX).into(),
@@ -173,6 +187,7 @@ impl Key {
             | Place::Nickname(_)
             | Place::Addr(_)
             | Place::Loopback(_)
+            | Place::Precision(_)
             | Place::Folder(_) => true,
             Place::Switch(_) | Place::Percent(_) | Place::Count(_) | Place::Size(_) => false,
         };
@@ -210,6 +225,7 @@ impl Key {
                 *place = addr.ip().is_loopback().then_some(addr)?;
             }
             Place::Switch(place) => *place = text.parse().ok()?,
+            Place::Precision(place) => *place = Precision::of(text)?,
             Place::Percent(place) => {
                 *place = text
                     .parse()
@@ -235,6 +251,7 @@ impl Key {
             Place::Addr(_) => Expected::Addr,
             Place::Loopback(_) => Expected::Loopback,
             Place::Switch(_) => Expected::Switch,
+            Place::Precision(_) => Expected::Precision,
             Place::Percent(_) => Expected::Number(1, 1000),
             Place::Count(_) => Expected::Number(0, u64::from(u32::MAX)),
             Place::Size(_) => Expected::Number(0, u64::MAX),

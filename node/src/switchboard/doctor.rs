@@ -36,6 +36,7 @@ impl Switchboard {
             check_disk(self.facts.home.root()),
             self.check_models(),
             self.check_worker(),
+            self.check_engine(),
         ]
     }
 
@@ -153,6 +154,21 @@ impl Switchboard {
                 Some("hearth worker resume"),
             ),
             Accepting::Never => check("worker", Health::Ok, "never computes for others", None),
+        }
+    }
+
+    fn check_engine(&self) -> Check {
+        let Some(choice) = &self.facts.engine else {
+            return check("engine", Health::Ok, "being looked for", None);
+        };
+        match &choice.passed_over {
+            None => check("engine", Health::Ok, choice.to_string(), None),
+            Some(reason) => {
+                let hint =
+                    "mend what it names, or name another program: worker.engine, --engine PATH";
+                let found = format!("{choice}; {reason}");
+                check("engine", Health::Warning, found, Some(hint))
+            }
         }
     }
 

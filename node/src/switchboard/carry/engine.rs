@@ -8,7 +8,7 @@ use hearth_protocol::id::{BlobHash, NodeId};
 use hearth_protocol::job::{JobSpec, Timings};
 
 use super::Run;
-use crate::engine::EngineReport;
+use crate::engine::{Choice, EngineReport};
 use crate::meter::Reading;
 use crate::switchboard::Switchboard;
 use crate::switchboard::errand::{self, Answer};
@@ -142,6 +142,14 @@ impl Switchboard {
         let call_of =
             |board: &Self, run: u64| board.runs.keys().find(|call| call.get() == run).copied();
         match report {
+            EngineReport::Chosen(choice) => self.engine_chosen(*choice),
+            EngineReport::Retrying { how } => {
+                tracing::warn!(
+                    how,
+                    "the engine process died during a job, which is tried once more"
+                );
+                self.dispatch(Event::EngineUnloaded);
+            }
             EngineReport::Said(EngineEvent::Ready { device }) => {
                 tracing::debug!(
                     kind = device.kind,
@@ -212,6 +220,23 @@ impl Switchboard {
                 }
             }
         }
+    }
+
+    /// Tells what computes here from now on, and why a better program does not.
+    fn engine_chosen(&mut self, choice: Choice) {
+        if let Some(reason) = &choice.passed_over {
+            tracing::warn!(reason, "a program for a card was found and is not used");
+        }
+        if let Some(card) = &choice.device {
+            self.facts.device = crate::device::of_card(card, &self.facts.device);
+            tracing::info!(
+                kind = card.kind,
+                name = card.name,
+                "jobs are computed on a card"
+            );
+            self.advertise_soon();
+        }
+        self.facts.engine = Some(choice);
     }
 
     /// What the meters say, or compute time by the device's rated power: an upper bound that needs none.
