@@ -19,7 +19,7 @@ pub(crate) struct Tiles {
 }
 
 impl Tiles {
-    /// What fits into about 3 GB with Stable Diffusion's autoencoder in f32: 1024x1024 pixels at once.
+    /// SDXL's own 1024x1024 pixels are one tile; what is larger is cut.
     pub(crate) const DEFAULT: Self = Self {
         side: 128,
         overlap: 16,
