@@ -116,7 +116,7 @@ fn run_all<W: Write>(
 struct QueuedRun {
     run: u64,
     spec: Box<JobSpec>,
-    assets: Assets,
+    assets: Box<Assets>,
     memory_max: Option<ByteCount>,
     cancel: Cancel,
 }

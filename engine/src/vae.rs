@@ -64,11 +64,6 @@ impl Vae {
         })
     }
 
-    /// Returns what latents are multiplied by for the UNet.
-    pub(crate) fn scale(&self) -> f64 {
-        self.scale
-    }
-
     /// Returns how many pixels a latent covers in each direction.
     pub(crate) fn factor(&self) -> usize {
         self.factor

@@ -97,7 +97,7 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), BuiltinError> {
         path: path.to_path_buf(),
         source,
     };
-    let dir = path.parent().unwrap_or(Path::new("."));
+    let dir = path.parent().unwrap_or_else(|| Path::new("."));
     let is_there = fs::metadata(path).is_ok_and(|found| found.len() == bytes.len() as u64);
     if is_there && fs::read(path).is_ok_and(|found| found == bytes) {
         return Ok(());

@@ -420,7 +420,7 @@ mod tests {
         EngineCall::Run {
             run: 7,
             spec: Box::new(JobSpec::plain(CardId::from_bytes([1; 32]), "a kite")),
-            assets: Assets {
+            assets: Box::new(Assets {
                 checkpoint: ModelAsset {
                     title: "none".into(),
                     hash: String::new(),
@@ -430,7 +430,7 @@ mod tests {
                 loras: Vec::new(),
                 embeddings: Vec::new(),
                 inputs: Vec::new(),
-            },
+            }),
             memory_max: None,
         }
     }

@@ -20,7 +20,7 @@ pub enum EngineCall {
         /// What to draw.
         spec: Box<JobSpec>,
         /// Where the files are.
-        assets: Assets,
+        assets: Box<Assets>,
         /// Memory the run may take; what cannot fit is refused before it begins.
         memory_max: Option<ByteCount>,
     },

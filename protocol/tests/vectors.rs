@@ -593,7 +593,7 @@ fn door_and_engine(vectors: &mut Vectors) {
         &EngineCall::Run {
             run: 1,
             spec: Box::new(spec()),
-            assets,
+            assets: Box::new(assets),
             memory_max: Some(ByteCount::new(1 << 30)),
         },
     );

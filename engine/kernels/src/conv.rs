@@ -50,13 +50,10 @@ impl PackedConv {
         if side != side_x {
             bail!("kernels are square, got {side}x{side_x}");
         }
-        let kind = match weight.dtype() {
-            DType::F32 | DType::F16 | DType::BF16
-                if weight.device().is_cpu() && weight.is_contiguous() =>
-            {
-                Kind::Panels(Panels::new(weight, Order::Plain)?)
-            }
-            _ => Kind::Plain(weight.clone()),
+        let kind = if Panels::take(weight) {
+            Kind::Panels(Panels::new(weight, Order::Plain)?)
+        } else {
+            Kind::Plain(weight.clone())
         };
         Ok(Self { kind, side })
     }

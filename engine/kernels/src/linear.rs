@@ -55,26 +55,23 @@ impl PackedLinear {
         if bias.dims() != [outer] || (gated && outer % 2 != 0) {
             bail!("bias {:?} for {outer} outputs", bias.dims());
         }
-        let kind = match weight.dtype() {
-            DType::F32 | DType::F16 | DType::BF16
-                if weight.device().is_cpu() && weight.is_contiguous() =>
-            {
-                let order = if gated && outer % PANEL == 0 {
-                    Order::Gated
-                } else {
-                    Order::Plain
-                };
-                let bias = bias.to_dtype(DType::F32)?.to_vec1::<f32>()?;
-                let lane = |lane| bias[order.output(lane, outer)];
-                Kind::Panels {
-                    panels: Panels::new(weight, order)?,
-                    bias: (0..outer).map(lane).collect(),
-                }
+        let kind = if Panels::take(weight) {
+            let order = if gated && outer % PANEL == 0 {
+                Order::Gated
+            } else {
+                Order::Plain
+            };
+            let bias = bias.to_dtype(DType::F32)?.to_vec1::<f32>()?;
+            let lane = |lane| bias[order.output(lane, outer)];
+            Kind::Panels {
+                panels: Panels::new(weight, order)?,
+                bias: (0..outer).map(lane).collect(),
             }
-            _ => Kind::Plain {
+        } else {
+            Kind::Plain {
                 weight: weight.clone(),
                 bias: bias.clone(),
-            },
+            }
         };
         Ok(Self { kind, gated })
     }

@@ -10,7 +10,7 @@
 
 use std::ops::Range;
 
-use candle_core::{CpuStorage, Device, Result, Storage, Tensor, bail};
+use candle_core::{CpuStorage, DType, Device, Result, Storage, Tensor, bail};
 use half::{bf16, f16};
 use rayon::prelude::*;
 
@@ -97,6 +97,13 @@ impl std::fmt::Debug for Panels {
 }
 
 impl Panels {
+    /// Returns whether a weight can be rearranged: on a CPU, in `f32`, `f16` or `bf16`, and no view.
+    pub(crate) fn take(weight: &Tensor) -> bool {
+        matches!(weight.dtype(), DType::F32 | DType::F16 | DType::BF16)
+            && weight.device().is_cpu()
+            && weight.is_contiguous()
+    }
+
     /// Rearranges a weight of `[outer, inner]` or `[outer, inner, side, side]`.
     pub(crate) fn new(weight: &Tensor, order: Order) -> Result<Self> {
         let (outer, inner, taps) = match weight.dims() {
@@ -112,17 +119,18 @@ impl Panels {
         let Some((start, end)) = layout.contiguous_offsets() else {
             bail!("weights must be contiguous, got {layout:?}");
         };
-        let store = match &*storage {
-            Storage::Cpu(CpuStorage::F32(v)) => Store::F32(arrange(&v[start..end], places, order)),
-            Storage::Cpu(CpuStorage::F16(v)) => Store::F16(arrange(&v[start..end], places, order)),
-            Storage::Cpu(CpuStorage::BF16(v)) => {
-                Store::Bf16(arrange(&v[start..end], places, order))
-            }
-            _ => bail!(
+        let store = if let Storage::Cpu(CpuStorage::F32(v)) = &*storage {
+            Store::F32(arrange(&v[start..end], places, order))
+        } else if let Storage::Cpu(CpuStorage::F16(v)) = &*storage {
+            Store::F16(arrange(&v[start..end], places, order))
+        } else if let Storage::Cpu(CpuStorage::BF16(v)) = &*storage {
+            Store::Bf16(arrange(&v[start..end], places, order))
+        } else {
+            bail!(
                 "weights in {:?} on {:?} are not for panels",
                 weight.dtype(),
                 weight.device()
-            ),
+            );
         };
         Ok(Self {
             store,

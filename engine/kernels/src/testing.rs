@@ -16,7 +16,8 @@ impl Random {
 
     /// Returns a number in `low..=high`.
     pub(crate) fn between(&mut self, low: usize, high: usize) -> usize {
-        low + (self.next() % (high - low + 1) as u64) as usize
+        let many = u64::try_from(high - low + 1).expect("lengths fit 64 bits");
+        low + usize::try_from(self.next() % many).expect("it is less than a length")
     }
 
     /// Returns one of several values.

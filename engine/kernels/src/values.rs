@@ -22,9 +22,9 @@ impl<'a> Values<'a> {
         let Some((start, end)) = layout.contiguous_offsets() else {
             bail!("kernel wants a contiguous tensor, got {layout:?}");
         };
-        match &*storage {
-            Storage::Cpu(CpuStorage::F32(values)) if end <= values.len() => {}
-            _ => bail!("kernel wants f32 on a CPU, got {:?}", x.dtype()),
+        let inside = matches!(&*storage, Storage::Cpu(CpuStorage::F32(v)) if end <= v.len());
+        if !inside {
+            bail!("kernel wants f32 on a CPU, got {:?}", x.dtype());
         }
         Ok(Self {
             storage,
@@ -38,9 +38,10 @@ impl Deref for Values<'_> {
     type Target = [f32];
 
     fn deref(&self) -> &[f32] {
-        match &*self.storage {
-            Storage::Cpu(CpuStorage::F32(values)) => &values[self.start..self.end],
-            _ => &[],
+        if let Storage::Cpu(CpuStorage::F32(values)) = &*self.storage {
+            &values[self.start..self.end]
+        } else {
+            &[]
         }
     }
 }

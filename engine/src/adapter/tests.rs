@@ -81,7 +81,7 @@ impl Expected {
         }
     }
 
-    fn tensor(&mut self, name: &str) -> Option<Tensor> {
+    fn tensor(&self, name: &str) -> Option<Tensor> {
         let entry = self.file.header().tensors.get(name)?.clone();
         let values = self.file.read(name, &entry).unwrap();
         Some(Tensor::from_vec(values, entry.shape, &Device::Cpu).unwrap())

@@ -58,12 +58,9 @@ fn e47_every_layout_gives_its_vectors() {
         assert_eq!(embedding.vectors.len(), widths.len());
         for (part, vectors) in &embedding.vectors {
             assert!(vectors.iter().all(|vector| vector.len() == widths[part]));
-            assert_eq!(vectors[rows - 1][0] as usize, (rows - 1) * widths[part]);
+            let last = u16::try_from((rows - 1) * widths[part]).unwrap();
+            assert_eq!(vectors[rows - 1][0], f32::from(last));
         }
-        assert!(
-            recognise(TensorFile::open(&path).unwrap().header())
-                || widths == BTreeMap::from([(Part::Text, 32)])
-        );
     }
 }
 

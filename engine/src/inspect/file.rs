@@ -82,15 +82,11 @@ fn asset(path: &Path) -> AssetFile {
 }
 
 fn refuse(path: &Path, source: LoadError) -> InspectError {
-    match source {
-        LoadError::Foreign { name: base } => InspectError::OtherArchitecture {
-            path: path.to_path_buf(),
-            base,
-        },
-        source => InspectError::Checkpoint {
-            path: path.to_path_buf(),
-            source,
-        },
+    let path = path.to_path_buf();
+    if let LoadError::Foreign { name: base } = source {
+        InspectError::OtherArchitecture { path, base }
+    } else {
+        InspectError::Checkpoint { path, source }
     }
 }
 

@@ -458,9 +458,10 @@ fn e19_other_architectures_are_called_by_their_names() {
 
 #[test]
 fn e19_what_does_not_fit_is_named_before_anything_is_read() {
+    type Shapes = BTreeMap<String, Vec<usize>>;
     let known = stable_diffusion_1();
     let all = known.single_file();
-    let refused = |change: &dyn Fn(&mut BTreeMap<String, Vec<usize>>)| {
+    let refused = |change: &dyn Fn(&mut Shapes)| {
         let mut all = all.clone();
         change(&mut all);
         let written = Written::new(&all);

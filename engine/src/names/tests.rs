@@ -21,7 +21,6 @@ fn sdxl() -> Vec<Module> {
 #[test]
 fn e10_unet_layers_have_their_compvis_names() {
     let grid = UnetGrid::of(&stable_diffusion_1());
-    let block = "transformer_blocks.0.attn1.to_q";
     for (path, compvis) in [
         ("conv_in", "input_blocks.0.0"),
         ("time_embedding.linear_2", "time_embed.2"),
@@ -67,7 +66,12 @@ fn e10_unet_layers_have_their_compvis_names() {
     ] {
         assert_eq!(grid.compvis(path).as_deref(), Some(compvis), "{path}");
     }
+}
+
+#[test]
+fn e10_unet_layers_of_xl_have_their_sgm_names() {
     let grid = UnetGrid::of(&sdxl());
+    let block = "transformer_blocks.0.attn1.to_q";
     for (path, compvis) in [
         (
             format!("down_blocks.1.attentions.0.{block}"),

@@ -65,9 +65,12 @@ impl<'a> Job<'a> {
     pub(super) fn run(mut self) -> Result<Output, RunError> {
         let made = self.make();
         let evaluations = self.spec.priced(self.calls[0], self.calls[1]);
-        let picture = made.map_err(|error| match error {
-            RunError::Cancelled { .. } => RunError::Cancelled { evaluations },
-            other => other,
+        let picture = made.map_err(|error| {
+            if matches!(error, RunError::Cancelled { .. }) {
+                RunError::Cancelled { evaluations }
+            } else {
+                error
+            }
         })?;
         let story = story::story(self.spec, self.assets);
         let encoding = Encoding::from(self.spec.format);

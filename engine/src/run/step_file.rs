@@ -170,7 +170,7 @@ impl State {
 
     /// Reads a step whose latents must be of some shape.
     pub(super) fn read(path: &Path, shape: &[usize]) -> Result<Self, StepFileError> {
-        let mut file = TensorFile::open(path)?;
+        let file = TensorFile::open(path)?;
         let (story, place) = about(&file)?;
         let damaged = |what| StepFileError::Damaged {
             path: path.to_path_buf(),
@@ -189,7 +189,7 @@ impl State {
         }
         let rng = file.header().metadata.get("rng").and_then(|hex| unhex(hex));
         let rng = rng.ok_or_else(|| damaged("rng"))?;
-        let latent = tensor(&mut file, LATENT)?.ok_or(StepFileError::Missing {
+        let latent = tensor(&file, LATENT)?.ok_or_else(|| StepFileError::Missing {
             path: path.to_path_buf(),
             what: LATENT,
         })?;
@@ -202,11 +202,11 @@ impl State {
         let names: Vec<String> = file.header().tensors.keys().cloned().collect();
         let mut history = Vec::new();
         for name in names.into_iter().filter(|name| name.starts_with(HISTORY)) {
-            if let Some(tensor) = tensor(&mut file, &name)? {
+            if let Some(tensor) = tensor(&file, &name)? {
                 history.push((name, tensor));
             }
         }
-        let start = tensor(&mut file, START_LATENTS)?.zip(tensor(&mut file, START_MASK)?);
+        let start = tensor(&file, START_LATENTS)?.zip(tensor(&file, START_MASK)?);
         let keep = start.map(|(latents, mask)| Keep { latents, mask });
         if let Some(keep) = &keep
             && (keep.latents.dims() != shape || keep.mask.dims() != [1, 1, shape[2], shape[3]])
@@ -241,7 +241,7 @@ fn about(file: &TensorFile) -> Result<(Story, Place), StepFileError> {
     Ok((story, place))
 }
 
-fn tensor(file: &mut TensorFile, name: &str) -> Result<Option<Tensor>, StepFileError> {
+fn tensor(file: &TensorFile, name: &str) -> Result<Option<Tensor>, StepFileError> {
     let Some(entry) = file.header().tensors.get(name).cloned() else {
         return Ok(None);
     };

@@ -13,6 +13,25 @@ use super::*;
 use crate::noise::Recipe;
 use crate::schedule::{Aligned, Levels, NoiseTable, PlanRequest, ScheduleConfig};
 
+impl Stepper {
+    /// Takes all steps from number `from` on; `after` sees each, with what there is to save beside it,
+    /// and may end the run.
+    pub(crate) fn run<E: From<Error>>(
+        &mut self,
+        from: usize,
+        mut x: Tensor,
+        model: &mut Model<'_, E>,
+        mut after: impl FnMut(&Step, &Self) -> Result<(), E>,
+    ) -> Result<Tensor, E> {
+        for number in from..self.plan.steps() {
+            let step = self.step(number, &x, model)?;
+            after(&step, self)?;
+            x = step.latents;
+        }
+        Ok(x)
+    }
+}
+
 const SHAPE: [usize; 3] = [4, 6, 5];
 
 #[derive(Deserialize)]

@@ -46,7 +46,7 @@ impl Process {
         self.call(&EngineCall::Run {
             run,
             spec: Box::new(spec),
-            assets,
+            assets: Box::new(assets),
             memory_max: None,
         });
     }

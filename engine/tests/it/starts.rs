@@ -131,7 +131,7 @@ fn a_picture_is_redone_the_more_the_stronger() {
             compat: Compat::Diffusers,
             ..spec()
         };
-        studio.draw(&spec, &[start.clone()])
+        studio.draw(&spec, std::slice::from_ref(&start))
     };
     let kept = redone(0.0);
     let (little, much) = (redone(0.25), redone(1.0));
@@ -327,7 +327,7 @@ fn a_branch_goes_elsewhere_and_every_step_has_a_picture() {
         prompt: "a blue square".to_owned(),
         ..spec()
     };
-    let other = studio.draw(&branch, &[path.clone()]);
+    let other = studio.draw(&branch, std::slice::from_ref(&path));
     assert_ne!(
         other,
         picture::decode(&output.files[0].bytes).unwrap().picture

@@ -193,7 +193,8 @@ fn answer(output: &Output) -> Result<DeviceFacts, String> {
     })
 }
 
-#[cfg(all(test, unix))]
+#[cfg(unix)]
+#[cfg(test)]
 mod tests {
     use std::fs;
     use std::os::unix::fs::PermissionsExt;

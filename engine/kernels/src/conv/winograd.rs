@@ -67,7 +67,7 @@ impl Winograd<'_> {
     pub(super) fn run(&self, out: Shared<'_>) {
         let channels = self.input.2;
         assert!(
-            channels % LANES == 0 && self.panels.outer % LANES == 0,
+            channels.is_multiple_of(LANES) && self.panels.outer.is_multiple_of(LANES),
             "channels come in whole vectors"
         );
         assert_eq!(
@@ -340,8 +340,9 @@ impl MultiplyBlock<'_, '_> {
                     weight_points(s, [taps[1], taps[4], taps[7]]),
                     weight_points(s, [taps[2], taps[5], taps[8]]),
                 ];
-                for y in 0..SEEN {
-                    let row = weight_points(s, [columns[0][y], columns[1][y], columns[2][y]]);
+                let [left, middle, right] = columns;
+                for (y, ((a, b), c)) in left.into_iter().zip(middle).zip(right).enumerate() {
+                    let row = weight_points(s, [a, b, c]);
                     for (x, v) in row.into_iter().enumerate() {
                         let at = (y * SEEN + x) * WEIGHTS + i * PANEL + lane;
                         s.store(&mut to[at..].as_chunks_mut().0[0], v);

@@ -46,7 +46,7 @@ pub(in crate::cli) struct PictureArgs {
     /// Guidance scale
     #[arg(long, visible_alias = "guidance", value_name = "F")]
     cfg: Option<Micro>,
-    /// How each step is taken: euler, dpmpp_2m, ... ('hearth help samplers' lists them)
+    /// How each step is taken: euler, ddim, ... (all: 'hearth help samplers')
     #[arg(long, value_name = "NAME")]
     sampler: Option<Sampler>,
     /// Where the steps are: normal, karras, ... ('hearth help samplers' lists them)

@@ -28,9 +28,11 @@ impl Switchboard {
         let whole = cards.len() == spec.cards().len();
         let spec_inputs = spec.start.inputs();
         let (embeddings, vae) = (spec.embeddings.len(), spec.vae.is_some());
-        let borrowed = (requester != self.me)
-            .then(|| spec_inputs.iter().map(|input| input.blob).collect())
-            .unwrap_or_default();
+        let borrowed = if requester == self.me {
+            Vec::new()
+        } else {
+            spec_inputs.iter().map(|input| input.blob).collect()
+        };
         self.runs.insert(
             call,
             Run {
@@ -88,7 +90,7 @@ impl Switchboard {
         if !self.rooms.engine.call(EngineCall::Run {
             run: call.get(),
             spec,
-            assets,
+            assets: Box::new(assets),
             memory_max: crate::device::memory_available(),
         }) {
             self.engine_failed(
@@ -139,8 +141,6 @@ impl Switchboard {
 
     /// Takes a report of the engine process.
     pub(in crate::switchboard) fn on_engine(&mut self, report: EngineReport) {
-        let call_of =
-            |board: &Self, run: u64| board.runs.keys().find(|call| call.get() == run).copied();
         match report {
             EngineReport::Chosen(choice) => self.engine_chosen(*choice),
             EngineReport::Retrying { how } => {
@@ -150,19 +150,36 @@ impl Switchboard {
                 );
                 self.dispatch(Event::EngineUnloaded);
             }
-            EngineReport::Said(EngineEvent::Ready { device }) => {
+            EngineReport::Said(event) => self.engine_said(event),
+            EngineReport::Unloaded => self.dispatch(Event::EngineUnloaded),
+            EngineReport::Died { run, how } => {
+                tracing::warn!(how, "the engine process died during a job");
+                if let Some(call) = self.call_of(run) {
+                    self.engine_failed(call, 0, EngineEnd::Died);
+                }
+            }
+        }
+    }
+
+    fn call_of(&self, run: u64) -> Option<CallId> {
+        self.runs.keys().find(|call| call.get() == run).copied()
+    }
+
+    fn engine_said(&mut self, event: EngineEvent) {
+        match event {
+            EngineEvent::Ready { device } => {
                 tracing::debug!(
                     kind = device.kind,
                     name = device.name,
                     "the engine process is up"
                 );
             }
-            EngineReport::Said(EngineEvent::Progress {
+            EngineEvent::Progress {
                 run,
                 phase,
                 preview,
-            }) => {
-                if let Some(call) = call_of(self, run) {
+            } => {
+                if let Some(call) = self.call_of(run) {
                     self.dispatch(Event::EngineProgress {
                         call,
                         phase,
@@ -170,14 +187,14 @@ impl Switchboard {
                     });
                 }
             }
-            EngineReport::Said(EngineEvent::Done {
+            EngineEvent::Done {
                 run,
                 outputs,
                 timings,
                 evaluations,
                 warnings,
-            }) => {
-                let Some(call) = call_of(self, run) else {
+            } => {
+                let Some(call) = self.call_of(run) else {
                     return;
                 };
                 let mut began = Reading::default();
@@ -198,12 +215,12 @@ impl Switchboard {
                     warnings,
                 });
             }
-            EngineReport::Said(EngineEvent::Failed {
+            EngineEvent::Failed {
                 run,
                 end,
                 evaluations,
-            }) => {
-                let Some(call) = call_of(self, run) else {
+            } => {
+                let Some(call) = self.call_of(run) else {
                     return;
                 };
                 let end = match end {
@@ -211,13 +228,6 @@ impl Switchboard {
                     FailedEnd::Refused(cause) => EngineEnd::Refused(cause),
                 };
                 self.engine_failed(call, evaluations, end);
-            }
-            EngineReport::Unloaded => self.dispatch(Event::EngineUnloaded),
-            EngineReport::Died { run, how } => {
-                tracing::warn!(how, "the engine process died during a job");
-                if let Some(call) = call_of(self, run) {
-                    self.engine_failed(call, 0, EngineEnd::Died);
-                }
             }
         }
     }

@@ -67,7 +67,7 @@ impl Switchboard {
     fn settings(&self, checkpoint: &CardId) -> Settings {
         let card = self.shelf.card(checkpoint).map(|card| card.trusted());
         card.map_or(Settings::of(Family::Sd15), |card| {
-            card.settings.unwrap_or(Settings::of(card.family))
+            card.settings.unwrap_or_else(|| Settings::of(card.family))
         })
     }
 
