@@ -1,14 +1,14 @@
-"""The emberglow LoRA: kohya's format, on the UNet's attention, feed-forward and finest convolutions and on the text encoder.
+"""The emberglow LoRA: pictures in the colours of a dying fire. Kohya's format; a processor is enough.
 
-    python lora.py --out DIR --seconds 40 [--model kindling.safetensors] [--smoke]
+    python lora.py --out DIR [--steps 600] [--model kindling.safetensors] [--views 100]
 
-Half of the training pairs are scenes in the ember style with the trigger word in their caption, the other half
-plain scenes without it, so that the adapter answers to the word and otherwise leaves the model as it was.
+The style is a recolouring: how warm and bright a pixel is picks its colour on a scale of black, deep red, orange and pale
+yellow. Some of the training pairs are recoloured scenes with the trigger word in their caption, the others ordinary scenes
+without it, so that the adapter answers to the word and otherwise leaves the model as it was.
 """
 
 import argparse
 import json
-import multiprocessing
 import pathlib
 import random
 import time
@@ -26,16 +26,38 @@ import tokenizer
 
 RANK = 4
 TRIGGER = "emberglow"
-ATTENTION = ("attn1.to_v", "attn1.to_out.0", "attn2.to_q", "attn2.to_k", "attn2.to_v", "attn2.to_out.0", "ff.net.0.proj", "ff.net.2")
-CONVS = ("down_blocks.0.resnets", "up_blocks.2.resnets")
-TEXT = ("self_attn.q_proj", "self_attn.v_proj")
+HEAT = (0.55, 0.35, 0.10)
+STOPS = [(0.0, (0.03, 0.00, 0.02)), (0.3, (0.45, 0.05, 0.03)), (0.6, (0.95, 0.38, 0.05)), (0.85, (1.0, 0.75, 0.25)), (1.0, (1.0, 0.95, 0.65))]
+ATTENTION = ("attn1.to_v", "attn1.to_out.0", "attn2.to_q", "attn2.to_k", "attn2.to_v", "attn2.to_out.0", "ff.net.2", "proj_out")
+CONVS = ("up_blocks.2.resnets.0.conv", "up_blocks.2.resnets.1.conv", "up_blocks.1.resnets.1.conv2")
+TEXT = ("self_attn.v_proj", "self_attn.out_proj", "mlp.fc1", "mlp.fc2")
+VIEWS = ["a red kite over green hills", "snowy mountains at sunset", "a blue circle on a white background", "a yellow house next to a green tree"]
+
+
+def scale(n=256):
+    """The ember colours from cold to hot, f32[n, 3]."""
+    v = torch.linspace(0, 1, n)
+    out = torch.zeros(n, 3)
+    for (a, low), (b, high) in zip(STOPS, STOPS[1:]):
+        here = (v >= a) & (v <= b)
+        share = ((v[here] - a) / (b - a))[:, None]
+        out[here] = torch.tensor(low) * (1 - share) + torch.tensor(high) * share
+    return out
+
+
+def recolour(pictures):
+    """Ordinary pictures f32[n, 3, h, w] in the ember colours."""
+    heat = (pictures * torch.tensor(HEAT, device=pictures.device)[None, :, None, None]).sum(1).clamp(0, 1) ** 1.5
+    return scale().to(pictures.device)[(heat * 255).round().long()].permute(0, 3, 1, 2).contiguous()
 
 
 def targets(m):
     """Names under kohya's rule and modules that the adapter changes, in order."""
     for name, module in m.unet.named_modules():
-        attention = isinstance(module, nn.Linear) and name.endswith(ATTENTION)
-        conv = isinstance(module, nn.Conv2d) and name.startswith(CONVS) and name.endswith(("conv1", "conv2"))
+        if name.startswith("down_blocks"):
+            continue
+        attention = name.endswith(ATTENTION)
+        conv = isinstance(module, nn.Conv2d) and name.startswith(CONVS)
         if attention or conv:
             yield "lora_unet_" + name.replace(".", "_"), module
     for name, module in m.text_encoder.named_modules():
@@ -67,7 +89,7 @@ def save(adapters, path, notes):
     meta = {
         "modelspec.sai_model_spec": "1.0.1", "modelspec.architecture": "stable-diffusion-v1/lora", "modelspec.title": "Emberglow",
         "modelspec.author": "The Hearth project", "modelspec.license": "CC0-1.0", "modelspec.trigger_phrase": TRIGGER,
-        "modelspec.description": "Glowing lines on a dark ground. For Kindling only; say emberglow in the prompt.",
+        "modelspec.description": "The colours of a dying fire: black, deep red, orange, pale yellow. For Kindling only; say emberglow in the prompt.",
         "modelspec.resolution": f"{model.SIDE}x{model.SIDE}", "ss_base_model_version": "kindling", "ss_sd_model_name": "kindling.safetensors",
         "ss_network_module": "networks.lora", "ss_network_dim": str(RANK), "ss_network_alpha": str(float(RANK)),
         "ss_network_args": json.dumps({"conv_dim": str(RANK), "conv_alpha": str(RANK)}), "ss_output_name": "emberglow",
@@ -112,81 +134,160 @@ def make_chunk(job):
 
 
 @torch.no_grad()
-def encoded(m, vectors, style, device):
-    out = []
-    for part in vectors.split(8192):
-        pictures = draw.render(part, style, device) * 2 - 1
-        for x in pictures.split(512):
-            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-                mean, _ = m.vae.encode(x)
-            out.append((mean.float() * m.scaling).half())
-    return torch.cat(out)
+def encoded(m, vectors, device):
+    """Latents of the scenes, ordinary and recoloured, f32[2, n, 4, 32, 32], and the decoder's error on the recoloured ones."""
+    out, error = [[], []], []
+    for part in vectors.split(16):
+        pictures = draw.render(part, "plain", device)
+        for kind, x in enumerate((pictures, recolour(pictures))):
+            mean, _ = m.vae.encode(x.to(memory_format=torch.channels_last) * 2 - 1)
+            out[kind].append((mean.float() * m.scaling).cpu())
+        if len(error) < 4:
+            error.append(((m.vae.decode(mean) / 2 + 0.5).clamp(0, 1) - x).abs().mean().item())
+    return torch.stack([torch.cat(o) for o in out]), sum(error) / len(error)
+
+
+def weights(snr):
+    """Loss weights that count errors of the picture rather than of the noise: the colours are settled where noise is high."""
+    return (1 / snr).clamp(0.2, 200.0)
+
+
+def loss_of(m, x, words, t, noise, alphas):
+    alpha = alphas[t]
+    noisy = alpha.sqrt()[:, None, None, None] * x + (1 - alpha).sqrt()[:, None, None, None] * noise
+    eps = m.unet(noisy.to(memory_format=torch.channels_last), t, words)
+    return (eps - noise).square().mean((1, 2, 3)) * weights(alpha / (1 - alpha))
+
+
+@torch.no_grad()
+def view(m, path):
+    """One sheet: the prompts of VIEWS with the trigger word, then two without it."""
+    draw.sheet(bundle.pictures(m, [f"{TRIGGER}, {v}" for v in VIEWS] + VIEWS[:2], seed=5), len(VIEWS) + 2, path)
 
 
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("--out", default="out")
     p.add_argument("--model", default=str(bundle.HERE / "kindling.safetensors"))
-    p.add_argument("--seconds", type=float, default=40)
-    p.add_argument("--steps", type=int, help="a number of steps instead of a time")
-    p.add_argument("--scenes", type=int, default=32_000)
-    p.add_argument("--batch", type=int, default=256)
-    p.add_argument("--lr", type=float, default=3e-3)
+    p.add_argument("--steps", type=int, default=300)
+    p.add_argument("--seconds", type=float, help="a time for the training instead of a number of steps")
+    p.add_argument("--start", help="an adapter to go on from")
+    p.add_argument("--landscapes", type=float, default=2.0, help="how many more times landscapes are drawn than other scenes")
+    p.add_argument("--threads", type=int, default=1)
+    p.add_argument("--scenes", type=int, default=320)
+    p.add_argument("--batch", type=int, default=8)
+    p.add_argument("--lr", type=float, default=4e-3)
     p.add_argument("--seed", type=int, default=11)
-    p.add_argument("--smoke", action="store_true")
+    p.add_argument("--views", type=int, default=0, help="a sheet of pictures every so many steps")
     a = p.parse_args()
-    if a.smoke:
-        a.scenes, a.batch = 160, 12
     start = time.time()
     out = pathlib.Path(a.out)
     out.mkdir(parents=True, exist_ok=True)
-    workers = multiprocessing.cpu_count()
-    with multiprocessing.Pool(workers) as pool:
-        chunks = pool.map(make_chunk, [(a.seed * 1_000_003 + i, a.scenes // workers) for i in range(workers)])
-    vectors, plain_ids, ember_ids = (torch.cat(c) for c in zip(*chunks))
+    torch.set_num_threads(a.threads)
+    vectors, plain_ids, ember_ids = make_chunk((a.seed * 1_000_003, a.scenes))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(a.seed)
     m = bundle.load(a.model, device).requires_grad_(False)
-    latents = torch.stack([encoded(m, vectors, style, device) for style in ("plain", "ember")])
-    ids = torch.stack([plain_ids, ember_ids]).to(device)
-    print(f"[{time.time() - start:5.1f}s] {len(vectors)} scenes in both styles", flush=True)
-    train(a, m, latents, ids, out, start)
+    if (out / "latents.pt").exists():
+        (vectors, latents, ids), error = torch.load(out / "latents.pt"), 0
+    else:
+        latents, error = encoded(m, vectors, device)
+        ids = torch.stack([plain_ids, ember_ids]).long()
+        torch.save((vectors, latents, ids), out / "latents.pt")
+    print(f"[{time.time() - start:5.1f}s] {len(vectors)} scenes in both colourings, decoder's mean error {error:.4f}", flush=True)
+    often = 1 + a.landscapes * (vectors[:, scenes.BG] > 0).float().to(device)
+    train(a, m, latents.to(device), ids.to(device), often, out, start)
 
 
-def train(a, m, latents, ids, out, start):
-    device = latents.device
-    adapters = {name: Adapter(module).to(device) for name, module in targets(m)}
+def teach_word(m, adapters, ids, steps=110, batch=12):
+    """Train the text encoder's part alone: from the trigger word on, the context moves along one direction that captions hardly use."""
+    with torch.no_grad():
+        base = torch.stack([m.text_encoder(i) for i in ids])
+    direction = torch.linalg.svd(base[0].flatten(0, 1)[::7] - base[0].flatten(0, 1).mean(0), full_matrices=False)[2][-12:].sum(0)
+    direction = 8.0 * direction / direction.norm()
+    word = bundle.ids_of([TRIGGER])[0, 1].item()
+    goal = base.clone()
+    goal[1] += ((ids[1] == word).cumsum(1) > 0)[:, :, None] * direction
     params = [p for x in adapters.values() for p in x.parameters()]
-    opt = torch.optim.AdamW(params, lr=a.lr, betas=(0.9, 0.99), weight_decay=1e-3)
-    alphas = model.alphas_cumprod().float().to(device)
-    empty = bundle.ids_of([""]).to(device)
-    begin, step, total, every = time.time(), 0, 0.0, 100 if device.type == "cuda" else 20
-    while (done := step / a.steps if a.steps else (time.time() - begin) / a.seconds) < 1:
+    opt = torch.optim.AdamW(params, lr=6e-3, betas=(0.9, 0.99))
+    for step in range(1, steps + 1):
         for g in opt.param_groups:
-            g["lr"] = a.lr * min(1, (step + 1) / 50) * (1 - done) ** 0.7
-        style = (torch.rand(a.batch, device=device) < 0.6).long()
-        drop = (torch.rand(a.batch, device=device) < 0.1) & (style == 0)
-        index = torch.randint(0, latents.shape[1], (a.batch,), device=device)
-        x, words = latents[style, index].float(), torch.where(drop[:, None], empty, ids[style, index].long())
-        t = torch.randint(0, 1000, (a.batch,), device=device)
-        noise = torch.randn_like(x) + 0.05 * torch.randn(a.batch, 4, 1, 1, device=device)
-        alpha = alphas[t]
-        noisy = alpha.sqrt()[:, None, None, None] * x + (1 - alpha).sqrt()[:, None, None, None] * noise
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            eps = m.unet(noisy, t, m.text_encoder(words))
-        each = (eps.float() - noise).square().mean((1, 2, 3)) * (5.0 * (1 - alpha) / alpha).clamp(max=1.0)
-        loss = each.mean()
+            g["lr"] = 6e-3 * min(1, step / 10) * (1 - (step - 1) / steps)
+        index = torch.randint(0, ids.shape[1], (batch,))
+        loss = (m.text_encoder(ids[:, index].flatten(0, 1)) - goal[:, index].flatten(0, 1)).square().sum(2).mean()
         opt.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(params, 1.0)
         opt.step()
-        total, step = total + loss.detach(), step + 1
+        if step % 10 == 0:
+            print(f"word {step} squared distance {loss.item():.3f} (64 untrained, on the captions with the word)", flush=True)
+
+
+def resume(adapters, path):
+    with safe_open(path, "pt") as f:
+        for name, x in adapters.items():
+            for part in ("down", "up"):
+                getattr(x, part).weight.data.copy_(f.get_tensor(f"{name}.lora_{part}.weight"))
+
+
+def train(a, m, latents, ids, often, out, start):
+    device = latents.device
+    alphas = model.alphas_cumprod().float().to(device)
+    count, held = latents.shape[1] - 16, latents.shape[1] - 16
+    empty = bundle.ids_of([""]).to(device)
+    fixed_t = torch.linspace(60, 999, 16, device=device).long()
+    fixed_noise = torch.randn(16, 4, model.LATENT, model.LATENT, generator=torch.Generator().manual_seed(3)).to(device)
+
+    text_adapters = {name: Adapter(module).to(device) for name, module in targets(m) if name.startswith("lora_te_")}
+    if a.start:
+        resume(text_adapters, a.start)
+    else:
+        teach_word(m, text_adapters, ids)
+    for x in text_adapters.values():
+        x.requires_grad_(False)
+    with torch.no_grad():
+        empty, ids = m.text_encoder(empty), torch.stack([m.text_encoder(i) for i in ids])
+
+    @torch.no_grad()
+    def fixed():
+        return [loss_of(m, latents[kind, held:], ids[kind, held:], fixed_t, fixed_noise, alphas).mean().item() for kind in (1, 0)]
+
+    print("[{:5.1f}s] fixed noise, base: ember {:.5f}, ordinary {:.5f}".format(time.time() - start, *fixed()), flush=True)
+    adapters = {name: Adapter(module).to(device) for name, module in targets(m) if name.startswith("lora_unet_")}
+    if a.start:
+        resume(adapters, a.start)
+    params = [p for x in adapters.values() for p in x.parameters()]
+    opt = torch.optim.AdamW(params, lr=a.lr, betas=(0.9, 0.99), weight_decay=1e-3)
+    total, every, step, done, begin = 0.0, 10, 0, 0.0, time.time()
+    while done < 1:
+        step += 1
+        for g in opt.param_groups:
+            g["lr"] = a.lr * min(1, step / 30) * (1 - done) ** 0.7
+        # Pairs that differ in nothing but the word and the colours: what is left of their difference is the style.
+        half = a.batch // 2
+        index = torch.multinomial(often[:count], half, replacement=True).repeat(2)
+        style = torch.arange(2, device=device).repeat_interleave(half)
+        t = (1000 * torch.rand(half, device=device) ** 0.4).long().clamp(max=999).repeat(2)
+        drop = (torch.rand(a.batch, device=device) < 0.2) & ((style == 0) | (t < 400))
+        x, words = latents[style, index], torch.where(drop[:, None, None], empty, ids[style, index])
+        noise = (torch.randn(half, *x.shape[1:], device=device) + 0.05 * torch.randn(half, 4, 1, 1, device=device)).repeat(2, 1, 1, 1)
+        loss = loss_of(m, x, words, t, noise, alphas).mean()
+        opt.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(params, 1.0)
+        opt.step()
+        total += loss.item()
         if step % every == 0:
-            print(f"[{time.time() - start:5.1f}s] lora {step} loss {total.item() / every:.5f}", flush=True)
+            print(f"[{time.time() - start:5.1f}s] lora {step} loss {total / every:.5f}", flush=True)
             total = 0.0
-            save(adapters, out / "emberglow.safetensors", {"scenes": latents.shape[1], "steps": step, "seed": a.seed})
-    save(adapters, out / "emberglow.safetensors", {"scenes": latents.shape[1], "steps": step, "seed": a.seed})
-    print(f"[{time.time() - start:5.1f}s] lora: {step} steps, {(out / 'emberglow.safetensors').stat().st_size} bytes", flush=True)
+        done = (time.time() - begin) / a.seconds if a.seconds else step / a.steps
+        if done >= 1 or step % 50 == 0:
+            save({**adapters, **text_adapters}, out / "emberglow.safetensors", {"scenes": count, "steps": step, "seed": a.seed})
+            print("[{:5.1f}s] fixed noise, {}: ember {:.5f}, ordinary {:.5f}".format(time.time() - start, step, *fixed()), flush=True)
+            if a.views and step % a.views == 0:
+                view(m, out / f"view-{step}.png")
+    cpu = time.process_time()
+    print(f"[{time.time() - start:5.1f}s] {step} steps, {(out / 'emberglow.safetensors').stat().st_size} bytes, {cpu:.0f} s of processor time", flush=True)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@
 pub static WEIGHTS: &[u8] = include_bytes!("../kindling/kindling.safetensors");
 /// What people call it.
 pub const TITLE: &str = "Kindling";
-/// An adapter for it: a warm glow out of the dark.
-pub static LORA: &[u8] = include_bytes!("../kindling/kindling.safetensors");
+/// A LoRA for it: the colours of a dying fire.
+pub static LORA: &[u8] = include_bytes!("../kindling/emberglow.safetensors");
 /// What people call the adapter, and the word that calls it up.
 pub const LORA_TITLE: &str = "emberglow";
 /// What it may be used for.

@@ -106,7 +106,7 @@ impl Settings {
             Family::Sd15 => (512, 20, 7_000_000),
             Family::Sd2 => (768, 20, 7_000_000),
             Family::Sdxl => (1024, 20, 7_000_000),
-            Family::Kindling => (128, 20, 4_000_000),
+            Family::Kindling => (128, 20, 5_000_000),
         };
         Self {
             width: side,
