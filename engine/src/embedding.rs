@@ -102,7 +102,7 @@ impl Embedding {
         widths: &BTreeMap<Part, usize>,
     ) -> Result<Self, EmbeddingError> {
         refuse_pickle(path)?;
-        let mut file = TensorFile::open(path)?;
+        let file = TensorFile::open(path)?;
         let tensors = layout(file.header()).ok_or_else(|| EmbeddingError::NotAnEmbedding {
             path: path.to_path_buf(),
             first_key: file
@@ -113,7 +113,7 @@ impl Embedding {
                 .cloned()
                 .unwrap_or_default(),
         })?;
-        read(&mut file, name.to_owned(), tensors, widths)
+        read(&file, name.to_owned(), tensors, widths)
     }
 
     /// Reads the embeddings bundled in an adapter's file; those for other encoders are refused like
@@ -122,7 +122,7 @@ impl Embedding {
         path: &Path,
         widths: &BTreeMap<Part, usize>,
     ) -> Result<Vec<Self>, EmbeddingError> {
-        let mut file = TensorFile::open(path)?;
+        let file = TensorFile::open(path)?;
         let mut bundled: BTreeMap<String, Vec<Named>> = BTreeMap::new();
         for (key, entry) in &file.header().tensors {
             let Some((name, part)) = bundled_name(key) else {
@@ -140,18 +140,13 @@ impl Embedding {
         }
         bundled
             .into_iter()
-            .map(|(name, tensors)| read(&mut file, name, tensors, widths))
+            .map(|(name, tensors)| read(&file, name, tensors, widths))
             .collect()
     }
 }
 
 /// A tensor, and the encoder it is for if its name says so.
 type Named = (String, TensorEntry, Option<Part>);
-
-/// Returns whether a file's tensors are laid out as an embedding of their own.
-pub(crate) fn recognise(header: &TensorHeader) -> bool {
-    layout(header).is_some()
-}
 
 /// Returns whether an adapter's key belongs to a bundled embedding.
 pub(crate) fn is_bundled(key: &str) -> bool {
@@ -197,7 +192,7 @@ fn layout(header: &TensorHeader) -> Option<Vec<Named>> {
 }
 
 fn read(
-    file: &mut TensorFile,
+    file: &TensorFile,
     name: String,
     tensors: Vec<Named>,
     widths: &BTreeMap<Part, usize>,
@@ -217,9 +212,6 @@ fn read(
             expected: widths.values().copied().collect(),
         })?;
         let values = file.read(&tensor, &entry)?;
-        if values.iter().any(|value| !value.is_finite()) {
-            return Err(malformed(file.path(), &tensor, "a value is not finite"));
-        }
         vectors.insert(part, values.chunks_exact(width).map(Arc::from).collect());
     }
     Ok(Embedding { name, vectors })
