@@ -42,7 +42,10 @@ fn a_first_picture_needs_no_model_and_no_commons() {
     let told = drawn(&node, &["a red circle", "--out", &text(&first)]);
     assert_eq!(told["images"][0]["path"], text(&first));
     let info = node.json(&["image", "info", &text(&first)]);
-    assert_eq!((&info["width"], &info["height"]), (&128.into(), &128.into()));
+    assert_eq!(
+        (&info["width"], &info["height"]),
+        (&128.into(), &128.into())
+    );
     assert_eq!(info["request"]["prompt"], "a red circle");
     assert_eq!(info["request"]["seed"], 5);
 
@@ -66,7 +69,13 @@ fn steps_are_saved_gone_on_from_and_branched() {
     let dir = tempfile::tempdir().unwrap();
     let node = Node::start(dir.path(), "alone", &[SHELF]);
     let (whole, steps) = (dir.path().join("whole.png"), dir.path().join("steps"));
-    let keep = ["a red circle", "--out", &text(&whole), "--save-steps", &text(&steps)];
+    let keep = [
+        "a red circle",
+        "--out",
+        &text(&whole),
+        "--save-steps",
+        &text(&steps),
+    ];
     drawn(&node, &keep);
     for name in ["step_000.safetensors", "step_000.png", "step_003.png"] {
         assert!(steps.join(name).is_file(), "{name}");
@@ -80,7 +89,14 @@ fn steps_are_saved_gone_on_from_and_branched() {
     };
     assert_eq!(pixels(&rest), pixels(&whole));
     let branch = dir.path().join("branch.png");
-    node.json(&["generate", "a blue square", "--from-step", &from, "--out", &text(&branch)]);
+    node.json(&[
+        "generate",
+        "a blue square",
+        "--from-step",
+        &from,
+        "--out",
+        &text(&branch),
+    ]);
     assert_ne!(pixels(&branch), pixels(&whole));
     node.run(&["generate", "--from-step", &text(&whole)])
         .fails(1, &["cannot go on from"]);

@@ -165,7 +165,9 @@ fn tensors_that_are_no_lora_of_this_family_are_refused_with_the_reason() {
     refused(&strange, "has the unknown element type F7");
     // Names and shapes decide what a LoRA is for, not what its metadata claims.
     let other = dir.path().join("k.safetensors");
-    let keys = header.to_string().replace("_down_blocks_", "_double_blocks_");
+    let keys = header
+        .to_string()
+        .replace("_down_blocks_", "_double_blocks_");
     weights::join(&other, &serde_json::from_str(&keys).unwrap(), data);
     refused(&other, "is for Flux");
     let plain = dir.path().join("l.safetensors");

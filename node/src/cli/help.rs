@@ -74,9 +74,9 @@ fn samplers(session: &Session) -> anyhow::Result<()> {
     session.printer.json(&json!({
         "steps": STEPS, "samplers": samplers, "schedules": schedules,
     }))?;
-    session
-        .printer
-        .line(format!("samplers, with their evaluations over {STEPS} steps:"))?;
+    session.printer.line(format!(
+        "samplers, with their evaluations over {STEPS} steps:"
+    ))?;
     for sampler in Sampler::ALL {
         let (name, count) = (sampler.name(), sampler.evaluations(STEPS));
         session.printer.line(format!("  {name:<14} {count}"))?;
