@@ -6,7 +6,8 @@ use std::sync::mpsc::channel;
 
 use hearth_engine::tiny::{Layout, write_checkpoint, write_lora_as};
 use hearth_engine::{
-    AdapterError, Cancel, Engine, LoadError, Progress, RunError, Silent, Warning, run,
+    AdapterError, Cancel, Engine, LoadError, PrecisionChoice, Progress, RunError, ServeOptions,
+    Silent, Warning, picture, run,
 };
 use hearth_protocol::job::{Compat, JobSpec, Latents, Micro, NoiseSchedule, Phase, Preview, Rng};
 
@@ -40,6 +41,31 @@ fn texts(png: &[u8]) -> BTreeMap<String, String> {
 fn failure(models: &Models, spec: &JobSpec) -> RunError {
     let assets = models.assets(spec.loras.len());
     run(spec, &assets, &mut Silent, &Cancel::default()).unwrap_err()
+}
+
+#[test]
+fn e80_half_precision_draws_nearly_the_same_picture() {
+    let models = Models::new(Layout::Classic);
+    let half = ServeOptions {
+        precision: PrecisionChoice::Half,
+        ..ServeOptions::default()
+    };
+    let output = Engine::on(half)
+        .unwrap()
+        .run(&spec(), &models.assets(0), &mut Silent, &Cancel::default())
+        .unwrap();
+    let pixels = |png: &[u8]| picture::decode(png).unwrap().picture.into_rgb();
+    let (full, half) = (
+        pixels(&png(&models, &spec())),
+        pixels(&output.files[0].bytes),
+    );
+    let off: u32 = full
+        .iter()
+        .zip(&half)
+        .map(|(a, b)| u32::from(a.abs_diff(*b)))
+        .sum();
+    let mean = f64::from(off) / full.len() as f64;
+    assert!(mean < 3.0, "the mean difference is {mean} of 255");
 }
 
 #[test]

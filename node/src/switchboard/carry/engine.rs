@@ -2,7 +2,7 @@
 
 use hearth_dispatch::{CallId, EngineEnd, Event};
 use hearth_protocol::card::Card;
-use hearth_protocol::engine::{Assets, EngineCall, EngineEvent, FailedEnd};
+use hearth_protocol::engine::{Assets, EngineCall, EngineEvent, FailedEnd, OutputFile};
 use hearth_protocol::entry::{Energy, EnergyMethod};
 use hearth_protocol::id::{BlobHash, NodeId};
 use hearth_protocol::job::{JobSpec, Timings};
@@ -205,15 +205,6 @@ impl Switchboard {
                     let borrowed = std::mem::take(&mut run.borrowed);
                     self.drop_borrowed(&borrowed);
                 }
-                let energy = self.energy(&timings, &began);
-                self.pulse.energy_mj = self.pulse.energy_mj.saturating_add(energy.millijoules);
-                self.dispatch(Event::EngineDone {
-                    call,
-                    evaluations,
-                    timings,
-                    energy,
-                    warnings,
-                });
             }
             EngineEvent::Failed {
                 run,
@@ -230,6 +221,21 @@ impl Switchboard {
                 self.engine_failed(call, evaluations, end);
             }
         }
+    }
+
+    /// Keeps what a run made, and returns what it took.
+    fn engine_done(&mut self, call: CallId, outputs: Vec<OutputFile>, timings: &Timings) -> Energy {
+        let mut began = Reading::default();
+        if let Some(run) = self.runs.get_mut(&call) {
+            began = std::mem::take(&mut run.meter);
+            run.outputs = outputs;
+            run.is_done = true;
+            let borrowed = std::mem::take(&mut run.borrowed);
+            self.drop_borrowed(&borrowed);
+        }
+        let energy = self.energy(timings, &began);
+        self.pulse.energy_mj = self.pulse.energy_mj.saturating_add(energy.millijoules);
+        energy
     }
 
     /// Tells what computes here from now on, and why a better program does not.
