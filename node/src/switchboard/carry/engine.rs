@@ -197,14 +197,14 @@ impl Switchboard {
                 let Some(call) = self.call_of(run) else {
                     return;
                 };
-                let mut began = Reading::default();
-                if let Some(run) = self.runs.get_mut(&call) {
-                    began = std::mem::take(&mut run.meter);
-                    run.outputs = outputs;
-                    run.is_done = true;
-                    let borrowed = std::mem::take(&mut run.borrowed);
-                    self.drop_borrowed(&borrowed);
-                }
+                let energy = self.engine_done(call, outputs, &timings);
+                self.dispatch(Event::EngineDone {
+                    call,
+                    evaluations,
+                    timings,
+                    energy,
+                    warnings,
+                });
             }
             EngineEvent::Failed {
                 run,
