@@ -193,22 +193,24 @@ impl Switchboard {
                 end,
                 evaluations,
             }) => {
-                let Some(call) = call_of(self, run) else {
-                    return;
-                };
                 let end = match end {
                     FailedEnd::Cancelled => EngineEnd::Cancelled,
                     FailedEnd::Refused(cause) => EngineEnd::Refused(cause),
                 };
-                self.engine_failed(call, evaluations, end);
+                self.engine_failed_run(run, evaluations, end);
             }
             EngineReport::Unloaded => self.dispatch(Event::EngineUnloaded),
             EngineReport::Died { run, how } => {
                 tracing::warn!(how, "the engine process died during a job");
-                if let Some(call) = call_of(self, run) {
-                    self.engine_failed(call, 0, EngineEnd::Died);
-                }
+                self.engine_failed_run(run, 0, EngineEnd::Died);
             }
+        }
+    }
+
+    fn engine_failed_run(&mut self, run: u64, evaluations: u32, end: EngineEnd) {
+        let call = self.runs.keys().find(|call| call.get() == run).copied();
+        if let Some(call) = call {
+            self.engine_failed(call, evaluations, end);
         }
     }
 
