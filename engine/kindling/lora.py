@@ -1,10 +1,11 @@
 """The emberglow LoRA: pictures in the colours of a dying fire. Kohya's format; a processor is enough.
 
-    python lora.py --out DIR [--steps 600] [--model kindling.safetensors] [--views 100]
+    python lora.py --out DIR [--steps 300] [--model kindling.safetensors] [--views 100]
 
 The style is a recolouring: how warm and bright a pixel is picks its colour on a scale of black, deep red, orange and pale
 yellow. Some of the training pairs are recoloured scenes with the trigger word in their caption, the others ordinary scenes
-without it, so that the adapter answers to the word and otherwise leaves the model as it was.
+without it, so that the adapter answers to the word and otherwise leaves the model as it was. The text encoder is taught the
+word first, because the base model's erases it.
 """
 
 import argparse
@@ -220,10 +221,11 @@ def teach_word(m, adapters, ids, steps=110, batch=12):
         torch.nn.utils.clip_grad_norm_(params, 1.0)
         opt.step()
         if step % 10 == 0:
-            print(f"word {step} squared distance {loss.item():.3f} (64 untrained, on the captions with the word)", flush=True)
+            print(f"word {step} squared distance {loss.item():.3f}", flush=True)
 
 
 def resume(adapters, path):
+    """Take the weights of an adapter made before."""
     with safe_open(path, "pt") as f:
         for name, x in adapters.items():
             for part in ("down", "up"):
@@ -231,9 +233,10 @@ def resume(adapters, path):
 
 
 def train(a, m, latents, ids, often, out, start):
+    """Teach the word, then train the UNet's part; `latents` and `ids` hold the ordinary and the recoloured scenes."""
     device = latents.device
     alphas = model.alphas_cumprod().float().to(device)
-    count, held = latents.shape[1] - 16, latents.shape[1] - 16
+    count = latents.shape[1] - 16
     empty = bundle.ids_of([""]).to(device)
     fixed_t = torch.linspace(60, 999, 16, device=device).long()
     fixed_noise = torch.randn(16, 4, model.LATENT, model.LATENT, generator=torch.Generator().manual_seed(3)).to(device)
@@ -250,7 +253,7 @@ def train(a, m, latents, ids, often, out, start):
 
     @torch.no_grad()
     def fixed():
-        return [loss_of(m, latents[kind, held:], ids[kind, held:], fixed_t, fixed_noise, alphas).mean().item() for kind in (1, 0)]
+        return [loss_of(m, latents[kind, count:], ids[kind, count:], fixed_t, fixed_noise, alphas).mean().item() for kind in (1, 0)]
 
     print("[{:5.1f}s] fixed noise, base: ember {:.5f}, ordinary {:.5f}".format(time.time() - start, *fixed()), flush=True)
     adapters = {name: Adapter(module).to(device) for name, module in targets(m) if name.startswith("lora_unet_")}
