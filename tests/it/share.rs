@@ -169,11 +169,14 @@ fn tensors_that_are_no_lora_of_this_family_are_refused_with_the_reason() {
         .to_string()
         .replace("_down_blocks_", "_double_blocks_");
     weights::join(&other, &serde_json::from_str(&keys).unwrap(), data);
-    refused(&other, "is for Flux");
+    refused(&other, "belongs to Flux");
     let plain = dir.path().join("l.safetensors");
     let tensor = json!({"weight": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}});
     weights::join(&plain, &tensor, &[0; 4]);
-    refused(&plain, "holds no LoRA: its first key is weight");
+    refused(
+        &plain,
+        "no model this version knows, neither checkpoint nor LoRA, embedding or autoencoder: its first key is weight",
+    );
     is_empty(&node);
 }
 
