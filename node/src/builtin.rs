@@ -61,7 +61,7 @@ const MODELS: [Model; 2] = [
         kind: CardKind::Lora,
         title: kindling::LORA_TITLE,
         triggers: &[kindling::LORA_TITLE],
-        description: "A warm glow out of the dark, for Kindling.",
+        description: "The colours of a dying fire, for Kindling.",
     },
 ];
 

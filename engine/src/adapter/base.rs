@@ -16,6 +16,8 @@ pub(crate) enum Base {
     Sdxl,
     /// SDXL's refiner: text of 1280.
     SdxlRefiner,
+    /// Kindling, the model in the binary: text of 128.
+    Kindling,
     /// Another architecture, by name.
     Other(&'static str),
 }
@@ -34,6 +36,7 @@ impl Base {
             Self::Sd2 => "Stable Diffusion 2",
             Self::Sdxl => "Stable Diffusion XL",
             Self::SdxlRefiner => "Stable Diffusion XL's refiner",
+            Self::Kindling => "Kindling",
             Self::Other(name) => name,
         }
     }
@@ -44,6 +47,7 @@ impl Base {
             (2048, _) | (_, 2) => Self::Sdxl,
             (1024, _) => Self::Sd2,
             (1280, _) => Self::SdxlRefiner,
+            (128, _) => Self::Kindling,
             (_, _) => Self::Sd1,
         }
     }
@@ -100,6 +104,7 @@ fn by_cross_attention(header: &TensorHeader) -> Option<Base> {
         1024 => Some(Base::Sd2),
         2048 => Some(Base::Sdxl),
         1280 => Some(Base::SdxlRefiner),
+        128 => Some(Base::Kindling),
         _ => None,
     })
 }

@@ -144,6 +144,7 @@ fn inspect_adapter(path: &Path, header: &TensorHeader) -> Result<ModelFacts, Ins
         }
         Some(Base::Sdxl) => Family::Sdxl,
         Some(Base::Sd2) => Family::Sd2,
+        Some(Base::Kindling) => Family::Kindling,
         Some(Base::Sd1) | None => Family::Sd15,
     };
     let first_key = header

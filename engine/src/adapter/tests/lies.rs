@@ -91,7 +91,8 @@ fn e44_module_under_two_names_is_changed_once() {
 #[test]
 fn e45_adapters_for_another_base_are_refused_by_name() {
     let to_k = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k";
-    let cases: [(&str, &[usize], &str); 7] = [
+    let cases: [(&str, &[usize], &str); 8] = [
+        (&format!("{to_k}.lora_down.weight"), &[4, 128], "Kindling"),
         (
             &format!("{to_k}.lora_down.weight"),
             &[4, 1024],
