@@ -3,11 +3,13 @@
 //! Weights are arranged for the processor once, when a layer is built, in the type they come in. On a
 //! CPU all computing is in `f32`; on other devices in the weights' own type.
 
+use std::sync::Arc;
+
 use candle_core::{D, DType, Result, Tensor};
 
 use crate::adapter::Runtime;
 use crate::load::LoadError;
-use crate::modules::{Bias, Kind, Scope};
+use crate::modules::{Bias, Kind, Packed, Scope};
 use hearth_kernels::activation::geglu;
 use hearth_kernels::conv::{Edge, Geometry, PackedConv};
 use hearth_kernels::linear::{Out, PackedLinear};
@@ -39,7 +41,7 @@ pub(crate) fn computing(tensor: &Tensor) -> Result<Tensor> {
 /// `x * weight^T + bias` over `[batch, tokens, channels]`.
 #[derive(Debug)]
 pub(crate) struct Linear {
-    packed: PackedLinear,
+    packed: Arc<PackedLinear>,
     adapters: Option<Runtime>,
 }
 
@@ -73,7 +75,9 @@ impl Linear {
     ) -> std::result::Result<Self, LoadError> {
         let (weight, bias) = weight(scope, shape, bias)?;
         Ok(Self {
-            packed: PackedLinear::new(&weight, &bias)?,
+            packed: scope.packed(Packed::linear, Packed::Linear, || {
+                PackedLinear::new(&weight, &bias)
+            })?,
             adapters: scope.runtime(),
         })
     }
@@ -113,7 +117,7 @@ fn weight(
 #[derive(Debug)]
 pub(crate) enum Gated {
     /// All in one.
-    Fused(PackedLinear),
+    Fused(Arc<PackedLinear>),
     /// Adapters come between the product and the gate.
     Adapted(Linear),
 }
@@ -126,9 +130,11 @@ impl Gated {
     ) -> std::result::Result<Self, LoadError> {
         let (weight, bias) = weight(&mut scope, &[shape.1, shape.0], Bias::Present)?;
         Ok(match scope.runtime() {
-            None => Self::Fused(PackedLinear::gated(&weight, &bias)?),
+            None => Self::Fused(scope.packed(Packed::gated, Packed::Gated, || {
+                PackedLinear::gated(&weight, &bias)
+            })?),
             adapters @ Some(_) => Self::Adapted(Linear {
-                packed: PackedLinear::new(&weight, &bias)?,
+                packed: Arc::new(PackedLinear::new(&weight, &bias)?),
                 adapters,
             }),
         })
@@ -155,7 +161,7 @@ fn computed(bias: &Tensor) -> Result<Tensor> {
 /// A convolution over `[batch, channels, height, width]`.
 #[derive(Debug)]
 pub(crate) struct Conv {
-    packed: PackedConv,
+    packed: Arc<PackedConv>,
     /// `[1, out]`.
     bias: Tensor,
     geometry: Geometry,
@@ -172,7 +178,7 @@ impl Conv {
         let shape = [outer, inner, side, side];
         let (weight, bias) = scope.module(Kind::Conv, &shape, Bias::Present)?;
         Ok(Self {
-            packed: PackedConv::new(&weight)?,
+            packed: scope.packed(Packed::conv, Packed::Conv, || PackedConv::new(&weight))?,
             bias: computed(&bias)?.unsqueeze(0)?,
             geometry,
             adapters: scope.runtime(),

@@ -5,7 +5,11 @@
 //! touching a file. So loading, the names adapters use, folder checks and the tiny model's writer
 //! all come from the one walk and cannot disagree.
 
+use std::sync::Arc;
+
 use candle_core::{DType, Device, Tensor};
+use hearth_kernels::conv::PackedConv;
+use hearth_kernels::linear::PackedLinear;
 
 use crate::adapter::Runtime;
 use crate::load::LoadError;
@@ -60,10 +64,50 @@ impl Module {
     }
 }
 
+/// A layer's weights as the kernels rearrange them: made once, shared by every model built over them.
+#[derive(Clone, Debug)]
+pub(crate) enum Packed {
+    Linear(Arc<PackedLinear>),
+    /// With the gate fused in, which orders outputs differently.
+    Gated(Arc<PackedLinear>),
+    Conv(Arc<PackedConv>),
+}
+
+impl Packed {
+    pub(crate) fn linear(self) -> Option<Arc<PackedLinear>> {
+        match self {
+            Self::Linear(packed) => Some(packed),
+            Self::Gated(_) | Self::Conv(_) => None,
+        }
+    }
+
+    pub(crate) fn gated(self) -> Option<Arc<PackedLinear>> {
+        match self {
+            Self::Gated(packed) => Some(packed),
+            Self::Linear(_) | Self::Conv(_) => None,
+        }
+    }
+
+    pub(crate) fn conv(self) -> Option<Arc<PackedConv>> {
+        match self {
+            Self::Conv(packed) => Some(packed),
+            Self::Linear(_) | Self::Gated(_) => None,
+        }
+    }
+}
+
 /// Where a model's weights come from.
 pub(crate) trait Source {
     /// Returns a module's weight, and its bias as zeros where it has none.
     fn module(&mut self, module: Module) -> Result<(Tensor, Tensor), LoadError>;
+
+    /// Returns a module's weights as they were packed for an earlier model, if they are the same still.
+    fn packed(&mut self, _path: &str) -> Option<Packed> {
+        None
+    }
+
+    /// Is told what a module's weights were packed into, to return it when the model is built again.
+    fn keep(&mut self, _path: &str, _packed: Packed) {}
 
     /// Returns what adapters add to a module's output at run time.
     fn runtime(&mut self, _path: &str) -> Option<Runtime> {
@@ -111,6 +155,21 @@ impl<'a> Scope<'a> {
             bias,
         };
         self.source.module(module)
+    }
+
+    /// Returns this module's weights packed by `pick` of an earlier model's or else by `pack`.
+    pub(crate) fn packed<T>(
+        &mut self,
+        pick: impl FnOnce(Packed) -> Option<Arc<T>>,
+        wrap: impl FnOnce(Arc<T>) -> Packed,
+        pack: impl FnOnce() -> candle_core::Result<T>,
+    ) -> Result<Arc<T>, LoadError> {
+        if let Some(kept) = self.source.packed(&self.path).and_then(pick) {
+            return Ok(kept);
+        }
+        let packed = Arc::new(pack()?);
+        self.source.keep(&self.path, wrap(Arc::clone(&packed)));
+        Ok(packed)
     }
 
     /// Returns what adapters add to this module's output at run time.

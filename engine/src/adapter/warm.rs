@@ -14,7 +14,7 @@ use rayon::prelude::*;
 use super::runtime::Runtime;
 use super::set::AdapterSet;
 use crate::load::LoadError;
-use crate::modules::{Kind, Module, Source};
+use crate::modules::{Kind, Module, Packed, Source};
 use crate::names::Part;
 
 /// How adapters meet weights.
@@ -59,6 +59,8 @@ struct Touched {
 pub(crate) struct WarmPart {
     part: Part,
     clean: BTreeMap<String, Layer>,
+    /// The clean weights as the kernels have them, so that a model built again shares them.
+    packed: BTreeMap<String, Packed>,
     touched: BTreeMap<String, Touched>,
 }
 
@@ -83,6 +85,7 @@ impl WarmPart {
         Ok(Self {
             part,
             clean,
+            packed: BTreeMap::new(),
             touched: BTreeMap::new(),
         })
     }
@@ -112,6 +115,16 @@ impl WarmPart {
     }
 }
 
+impl WarmPart {
+    /// Returns whether a module's weight and bias are those of the clean model now.
+    fn is_clean(&self, path: &str) -> bool {
+        let (Some(touched), Some(clean)) = (self.touched.get(path), self.clean.get(path)) else {
+            return true;
+        };
+        touched.weight.id() == clean.weight.id() && touched.bias.id() == clean.bias.id()
+    }
+}
+
 impl Source for WarmPart {
     fn module(&mut self, module: Module) -> Result<(Tensor, Tensor), LoadError> {
         let touched = self.touched.get(&module.path);
@@ -126,6 +139,17 @@ impl Source for WarmPart {
                 part: self.part.name(),
                 tensor: module.path,
             })
+    }
+
+    fn packed(&mut self, path: &str) -> Option<Packed> {
+        let kept = self.packed.get(path)?;
+        self.is_clean(path).then(|| kept.clone())
+    }
+
+    fn keep(&mut self, path: &str, packed: Packed) {
+        if self.is_clean(path) {
+            self.packed.insert(path.to_owned(), packed);
+        }
     }
 
     fn runtime(&mut self, path: &str) -> Option<Runtime> {
