@@ -23,6 +23,8 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 use thiserror::Error;
 
+use decode::{Buffer, Decoder};
+
 /// Elements a task reads and converts at once; bytes and values together stay in a core's cache.
 const CHUNK: usize = 64 * 1024;
 
@@ -121,7 +123,7 @@ impl TensorFile {
         self.decoder(name, entry).map(|_| ())
     }
 
-    fn decoder(&self, name: &str, entry: &TensorEntry) -> Result<decode::Decoder, TensorFileError> {
+    fn decoder(&self, name: &str, entry: &TensorEntry) -> Result<Decoder, TensorFileError> {
         decode::decoder(entry.dtype).ok_or_else(|| TensorFileError::NotWeights {
             path: self.path.clone(),
             tensor: name.to_owned(),
@@ -167,10 +169,18 @@ impl TensorFile {
         let width = entry.dtype.width();
         let start = self.position(entry, elements.start);
         let chunks = values.par_chunks_mut(CHUNK).enumerate();
-        let finite = chunks.map_init(Vec::new, |buffer, (i, values)| {
-            buffer.resize(values.len() * width, 0);
-            position::read_exact_at(&self.file, buffer, start + (i * CHUNK * width) as u64)?;
-            decoder(buffer, values);
+        let finite = chunks.map_init(Buffer::new, |buffer, (i, values)| {
+            let at = start + (i * CHUNK * width) as u64;
+            match decoder {
+                Decoder::Nothing(bytes) => {
+                    position::read_exact_at(&self.file, bytes(values), at)?;
+                }
+                Decoder::From(decode) => {
+                    let bytes = buffer.bytes(values.len() * width);
+                    position::read_exact_at(&self.file, bytes, at)?;
+                    decode(bytes, values);
+                }
+            }
             Ok(decode::finite(values))
         });
         self.finish(name, finite.try_reduce(|| true, |a, b| Ok(a && b)))?;
