@@ -13,7 +13,7 @@ mod conditioner;
 mod emphasis;
 mod encoder;
 mod explain;
-mod network;
+pub(crate) mod network;
 mod schedule;
 mod weigh;
 mod windows;

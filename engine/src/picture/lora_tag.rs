@@ -1,6 +1,7 @@
 //! Adapter tags in prompts: `<lora:name:weight>` and its longer forms, found and written.
 
 use super::settings::LoraMention;
+use crate::prompt::network::{self, NetworkKind};
 
 /// Writes the tag of an adapter: one weight where both are the same, else text encoder then UNet.
 pub(super) fn tag(lora: &LoraMention) -> String {
@@ -22,7 +23,8 @@ pub(super) fn plain_name(name: &str) -> String {
         .to_owned()
 }
 
-/// Takes the tags out of a prompt, each with one space that set it apart.
+/// Takes the tags out of a prompt, each with one space that set it apart. What cannot be understood
+/// stays: the text tells what was done, it asks for nothing.
 pub(super) fn extract(prompt: &str) -> (String, Vec<LoraMention>) {
     let mut text = String::with_capacity(prompt.len());
     let mut loras = Vec::new();
@@ -30,16 +32,13 @@ pub(super) fn extract(prompt: &str) -> (String, Vec<LoraMention>) {
     while let Some(start) = rest.find('<') {
         let (before, tail) = rest.split_at(start);
         text.push_str(before);
-        let found = tail
-            .find('>')
-            .and_then(|end| Some((end, parse(&tail[1..end])?)));
-        let Some((end, lora)) = found else {
+        let Some((lora, len)) = mention(tail) else {
             text.push('<');
             rest = &tail[1..];
             continue;
         };
         loras.push(lora);
-        rest = &tail[end + 1..];
+        rest = &tail[len..];
         if text.ends_with(' ') {
             text.pop();
         } else if text.is_empty() {
@@ -50,33 +49,18 @@ pub(super) fn extract(prompt: &str) -> (String, Vec<LoraMention>) {
     (text, loras)
 }
 
-/// Reads what is between the brackets: `lora:name[:te[:unet]]`, or `te=` and `unet=`.
-fn parse(inside: &str) -> Option<LoraMention> {
-    let (kind, arguments) = inside.split_once(':')?;
-    if !matches!(kind.to_ascii_lowercase().as_str(), "lora" | "lyco") {
-        return None;
-    }
-    let mut parts = arguments.split(':');
-    let name = parts.next().filter(|name| !name.is_empty())?.to_owned();
-    let (mut text, mut unet) = (None, None);
-    for (place, part) in parts.enumerate() {
-        let number = |text: &str| text.trim().parse::<f64>().ok().filter(|x| x.is_finite());
-        match (part.split_once('='), place) {
-            (Some(("te", value)), _) => text = Some(number(value)?),
-            (Some(("unet", value)), _) => unet = Some(number(value)?),
-            (Some(_), _) => {}
-            (None, 0) => text = Some(number(part)?),
-            (None, 1) => unet = Some(number(part)?),
-            (None, _) => {}
-        }
-    }
-    let text = text.unwrap_or(1.0);
-    Some(LoraMention {
-        name,
+/// Returns the adapter whose tag a text begins with, and the tag's length.
+fn mention(text: &str) -> Option<(LoraMention, usize)> {
+    let (kind, items, len) = network::tag_at(text)?;
+    let tag = network::read(&kind.to_ascii_lowercase(), items).ok()?;
+    let is_adapter = tag.kind == NetworkKind::Lora && !tag.name.is_empty();
+    let lora = LoraMention {
+        name: tag.name,
         hash: None,
-        unet: unet.unwrap_or(text),
-        text,
-    })
+        unet: tag.unet,
+        text: tag.text,
+    };
+    is_adapter.then_some((lora, len))
 }
 
 #[cfg(test)]

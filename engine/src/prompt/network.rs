@@ -57,7 +57,9 @@ pub fn network_tags(text: &str) -> Result<(String, Vec<NetworkTag>), TagError> {
         tail = &tail[at..];
         match tag_at(tail) {
             Some((kind, items, len)) => {
-                tags.push(read(kind, items)?);
+                let tag = read(kind, items)?;
+                let (text, unet) = (clamp(tag.text), clamp(tag.unet));
+                tags.push(NetworkTag { text, unet, ..tag });
                 tail = &tail[len..];
             }
             None => {
@@ -71,7 +73,7 @@ pub fn network_tags(text: &str) -> Result<(String, Vec<NetworkTag>), TagError> {
 }
 
 /// Returns kind, items and length of the tag that a text begins with: `<(\w+):([^>]+)>`.
-fn tag_at(text: &str) -> Option<(&str, &str, usize)> {
+pub(crate) fn tag_at(text: &str) -> Option<(&str, &str, usize)> {
     let inner = text.strip_prefix('<')?;
     let is_word = |c: char| c.is_alphanumeric() || c == '_';
     let colon = inner.find(|c| !is_word(c))?;
@@ -81,10 +83,10 @@ fn tag_at(text: &str) -> Option<(&str, &str, usize)> {
 }
 
 /// Reads `name:te:unet`, where `te=` and `unet=` may stand anywhere behind the name.
-fn read(kind: &str, items: &str) -> Result<NetworkTag, TagError> {
+pub(crate) fn read(kind: &str, items: &str) -> Result<NetworkTag, TagError> {
     let number = |value: &str| {
         let number = value.trim().parse().ok().filter(|n: &f64| n.is_finite());
-        number.map(clamp).ok_or_else(|| TagError::Weight {
+        number.ok_or_else(|| TagError::Weight {
             tag: format!("{kind}:{items}"),
             value: value.to_owned(),
         })

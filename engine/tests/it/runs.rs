@@ -187,7 +187,7 @@ impl Progress for CancelAt {
 }
 
 #[test]
-fn cancelled_run_stops_within_one_evaluation() {
+fn e75_cancelled_run_stops_within_one_evaluation() {
     let models = Models::new(Layout::Classic);
     let cancel = Cancel::default();
     let mut progress = CancelAt(3, cancel.clone(), Vec::new());
@@ -207,7 +207,7 @@ fn cancelled_run_stops_within_one_evaluation() {
 }
 
 #[test]
-fn run_is_cancelled_from_another_thread() {
+fn e75_run_is_cancelled_from_another_thread() {
     let models = Models::new(Layout::Classic);
     let (started, wait) = channel();
     struct Tell(std::sync::mpsc::Sender<()>);
@@ -307,7 +307,7 @@ fn prompt_beyond_latin_1_survives_in_the_picture() {
 }
 
 #[test]
-fn every_step_is_given_back_when_asked_for() {
+fn e73_every_step_is_given_back_when_asked_for() {
     let models = Models::new(Layout::Classic);
     let spec = JobSpec {
         latents: Latents::EveryStep,
@@ -327,7 +327,7 @@ fn every_step_is_given_back_when_asked_for() {
 }
 
 #[test]
-fn too_many_latents_are_refused_before_the_work() {
+fn e77_too_many_latents_are_refused_before_the_work() {
     let models = Models::new(Layout::Classic);
     let spec = JobSpec {
         latents: Latents::EveryStep,

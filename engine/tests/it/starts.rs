@@ -121,7 +121,7 @@ fn difference(a: &Picture, b: &Picture) -> f64 {
 
 // E70
 #[test]
-fn a_picture_is_redone_the_more_the_stronger() {
+fn e70_a_picture_is_redone_the_more_the_stronger() {
     let studio = Studio::new();
     let start = studio.picture("start.png", &gradient(64, 64));
     let redone = |strength| {
@@ -145,7 +145,7 @@ fn a_picture_is_redone_the_more_the_stronger() {
 
 // E71
 #[test]
-fn what_a_mask_hides_stays_to_the_byte() {
+fn e71_what_a_mask_hides_stays_to_the_byte() {
     let studio = Studio::new();
     let whole = gradient(64, 64);
     let start = studio.picture("start.png", &whole);
@@ -162,7 +162,7 @@ fn what_a_mask_hides_stays_to_the_byte() {
 
 // E71
 #[test]
-fn the_masked_part_alone_is_painted_large_and_put_back() {
+fn e71_the_masked_part_alone_is_painted_large_and_put_back() {
     let studio = Studio::new();
     let whole = gradient(200, 120);
     let start = studio.picture("start.png", &whole);
@@ -188,7 +188,7 @@ fn the_masked_part_alone_is_painted_large_and_put_back() {
 
 // E71
 #[test]
-fn margins_are_painted_and_the_picture_between_them_stays() {
+fn e71_margins_are_painted_and_the_picture_between_them_stays() {
     let studio = Studio::new();
     let whole = gradient(64, 64);
     let start = studio.picture("start.png", &whole);
@@ -208,7 +208,7 @@ fn margins_are_painted_and_the_picture_between_them_stays() {
 
 // E71
 #[test]
-fn a_mask_that_fits_nothing_is_refused() {
+fn e71_a_mask_that_fits_nothing_is_refused() {
     let studio = Studio::new();
     let start = studio.picture("start.png", &gradient(64, 64));
     let spec = JobSpec {
@@ -239,7 +239,7 @@ fn a_mask_that_fits_nothing_is_refused() {
 
 // E72
 #[test]
-fn a_second_pass_draws_larger_and_counts_by_area() {
+fn e72_a_second_pass_draws_larger_and_counts_by_area() {
     let studio = Studio::new();
     for upscaler in Upscaler::ALL {
         let spec = JobSpec {
@@ -263,7 +263,7 @@ fn a_second_pass_draws_larger_and_counts_by_area() {
 
 // E73
 #[test]
-fn going_on_from_any_step_ends_in_the_same_picture() {
+fn e73_going_on_from_any_step_ends_in_the_same_picture() {
     let studio = Studio::new();
     for sampler in Sampler::ALL {
         let whole = JobSpec {
@@ -296,7 +296,7 @@ fn going_on_from_any_step_ends_in_the_same_picture() {
 
 // E73
 #[test]
-fn a_branch_goes_elsewhere_and_every_step_has_a_picture() {
+fn e73_a_branch_goes_elsewhere_and_every_step_has_a_picture() {
     let studio = Studio::new();
     let whole = JobSpec {
         latents: Latents::EveryStep,
@@ -347,7 +347,7 @@ fn a_branch_goes_elsewhere_and_every_step_has_a_picture() {
 
 // E74
 #[test]
-fn a_way_between_two_requests_begins_and_ends_at_them() {
+fn e74_a_way_between_two_requests_begins_and_ends_at_them() {
     let studio = Studio::new();
     let at = |amount| {
         let spec = JobSpec {
@@ -375,7 +375,7 @@ fn a_way_between_two_requests_begins_and_ends_at_them() {
 
 // E75
 #[test]
-fn a_cancelled_run_stops_within_one_evaluation() {
+fn e75_a_cancelled_run_stops_within_one_evaluation() {
     struct StopAt(Cancel, u32);
     impl Progress for StopAt {
         fn phase(&mut self, phase: Phase, _: Option<Preview>) {
@@ -402,7 +402,7 @@ fn a_cancelled_run_stops_within_one_evaluation() {
 
 // E76
 #[test]
-fn what_cannot_fit_is_refused_with_both_numbers() {
+fn e76_what_cannot_fit_is_refused_with_both_numbers() {
     let studio = Studio::new();
     let mut engine = Engine::default();
     let large = JobSpec {
@@ -426,7 +426,7 @@ fn what_cannot_fit_is_refused_with_both_numbers() {
 
 // E77
 #[test]
-fn absurd_specs_are_refused_by_the_field_that_is_wrong() {
+fn e77_absurd_specs_are_refused_by_the_field_that_is_wrong() {
     let studio = Studio::new();
     let refused = |spec: JobSpec, word: &str| {
         let error = studio.try_run(&spec, &[]).unwrap_err();
@@ -467,7 +467,7 @@ fn absurd_specs_are_refused_by_the_field_that_is_wrong() {
 
 // E78
 #[test]
-fn a_seamless_picture_has_no_seam() {
+fn e78_a_seamless_picture_has_no_seam() {
     let studio = Studio::new();
     let seam = |tiling| {
         let spec = JobSpec {
@@ -494,7 +494,7 @@ fn a_seamless_picture_has_no_seam() {
 
 // E79
 #[test]
-fn every_format_is_what_it_says() {
+fn e79_every_format_is_what_it_says() {
     let studio = Studio::new();
     for format in ImageFormat::ALL {
         let spec = JobSpec {
