@@ -97,6 +97,7 @@ impl Tiff<'_> {
             } else if tag == EXIF_DIRECTORY {
                 inner = self.u32(entry + 8);
             } else if let Some((_, name)) = name
+                && exif.texts.iter().all(|(known, _)| known != name)
                 && let Some(value) = self.value(entry)
             {
                 let text = if tag == USER_COMMENT {

@@ -51,7 +51,9 @@ pub(super) fn extract(prompt: &str) -> (String, Vec<LoraMention>) {
 
 /// Returns the adapter whose tag a text begins with, and the tag's length.
 fn mention(text: &str) -> Option<(LoraMention, usize)> {
-    let (kind, items, len) = network::tag_at(text)?;
+    // No name holds a bracket; without this bound a text of brackets would be read again for each.
+    let end = 1 + text[1..].find(['<', '>'])?;
+    let (kind, items, len) = network::tag_at(text.get(..=end)?)?;
     let tag = network::read(&kind.to_ascii_lowercase(), items).ok()?;
     let is_adapter = tag.kind == NetworkKind::Lora && !tag.name.is_empty();
     let lora = LoraMention {

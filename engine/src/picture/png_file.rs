@@ -31,10 +31,10 @@ pub(super) fn read(bytes: &[u8]) -> Result<PngFacts<'_>, DecodeError> {
             facts.size = header(&chunk)?;
         }
         match chunk.kind {
-            b"tEXt" | b"zTXt" | b"iTXt" if facts.texts.len() < TEXTS_MAX => {
+            b"tEXt" | b"zTXt" | b"iTXt" if facts.texts.len() + facts.damaged.len() < TEXTS_MAX => {
                 take(&mut facts, &chunk);
             }
-            b"eXIf" => facts.exif = Some(chunk.data),
+            b"eXIf" if chunk.data.len() <= TEXT_LEN_MAX => facts.exif = Some(chunk.data),
             b"IEND" => break,
             _ => {}
         }

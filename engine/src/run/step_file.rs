@@ -12,11 +12,14 @@ use std::path::{Path, PathBuf};
 use candle_core::{Device, Tensor};
 use hearth_protocol::engine::OutputFile;
 use hearth_protocol::job::{JobSpec, Rng, Sampler, Start};
+use hearth_protocol::limits;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::tensor_file::{OwnedTensor, TensorFile, TensorFileError, write};
 
+/// No schedule begins higher.
+const SIGMA_MAX: f64 = 1e6;
 const LATENT: &str = "latent";
 const START_LATENTS: &str = "start.latents";
 const START_MASK: &str = "start.mask";
@@ -182,6 +185,9 @@ impl State {
             .clone()
             .all(|level| level.is_finite() && *level >= 0.0)
             && place.end_scale.is_finite()
+            && (0.0..=place.span.1).contains(&place.span.0)
+            && place.span.1 <= SIGMA_MAX
+            && u32::try_from(steps).is_ok_and(|steps| steps <= limits::STEPS_MAX)
             && place.sigmas.len() == steps + 1
             && usize::try_from(place.done).is_ok_and(|done| done < steps);
         if !sound {

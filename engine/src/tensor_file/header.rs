@@ -347,6 +347,12 @@ impl RawTensor {
             .shape
             .iter()
             .try_fold(dtype.width() as u64, |n, d| n.checked_mul(*d));
+        // A zero must not hide dimensions whose product overflows.
+        let others = self.shape.iter().map(|d| (*d).max(1));
+        let bytes = others
+            .into_iter()
+            .try_fold(8_u64, u64::checked_mul)
+            .and(bytes);
         let shape: Option<Vec<usize>> = self
             .shape
             .iter()
