@@ -29,10 +29,10 @@ struct Package {
 /// What the meters showed at some time.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Reading {
-    /// Microjoules of each package.
-    packages: Vec<u64>,
-    /// Millijoules of each card.
-    cards: Vec<u64>,
+    /// Microjoules of each package; nothing where it could not be read.
+    packages: Vec<Option<u64>>,
+    /// Millijoules of each card; nothing where it could not be read.
+    cards: Vec<Option<u64>>,
 }
 
 impl Meter {
@@ -46,7 +46,7 @@ impl Meter {
     /// Reads all meters.
     pub(crate) fn read(&self) -> Reading {
         let packages = self.packages.iter();
-        let packages = packages.map(|package| number(&package.counter).unwrap_or(0));
+        let packages = packages.map(|package| number(&package.counter));
         let count = self
             .cards
             .as_ref()
@@ -55,7 +55,6 @@ impl Meter {
             let nvml = self.cards.as_ref();
             let card = nvml.and_then(|nvml| nvml.device_by_index(i).ok());
             card.and_then(|card| card.total_energy_consumption().ok())
-                .unwrap_or(0)
         });
         Reading {
             packages: packages.collect(),
@@ -63,7 +62,7 @@ impl Meter {
         }
     }
 
-    /// Returns the millijoules since an earlier reading.
+    /// Returns the millijoules since an earlier reading, of the meters that could be read both times.
     pub(crate) fn since(&self, earlier: &Reading) -> u64 {
         let now = self.read();
         let pairs = self
@@ -71,10 +70,12 @@ impl Meter {
             .iter()
             .zip(earlier.packages.iter().zip(&now.packages));
         let packages: u64 = pairs
-            .map(|(package, (from, to))| grown(*from, *to, package.range) / 1000)
+            .filter_map(|(package, (from, to))| Some(grown((*from)?, (*to)?, package.range) / 1000))
             .sum();
         let cards = earlier.cards.iter().zip(&now.cards);
-        let cards: u64 = cards.map(|(from, to)| to.saturating_sub(*from)).sum();
+        let cards: u64 = cards
+            .filter_map(|(from, to)| Some((*to)?.saturating_sub((*from)?)))
+            .sum();
         packages.saturating_add(cards)
     }
 }
@@ -138,7 +139,7 @@ mod tests {
             cards: None,
         };
         let before = meter.read();
-        assert_eq!(before.packages, [500]);
+        assert_eq!(before.packages, [Some(500)]);
         fs::write(dir.path().join("intel-rapl:0/energy_uj"), "2500").unwrap();
         assert_eq!(meter.since(&before), 2);
     }

@@ -9,6 +9,7 @@ use hearth_engine::bench::{self, Measured, Request, Subject};
 use hearth_engine::{PrecisionChoice, ServeOptions};
 use serde::Serialize;
 
+use super::generate::ask::size;
 use super::session::Session;
 use super::table::Table;
 use crate::config::Precision;
@@ -33,12 +34,6 @@ pub(super) struct BenchArgs {
     /// Evaluations to time
     #[arg(long, value_name = "N")]
     steps: Option<u32>,
-}
-
-fn size(text: &str) -> Result<(u32, u32), String> {
-    let sides = text.split_once('x');
-    let sides = sides.and_then(|(width, height)| Some((width.parse().ok()?, height.parse().ok()?)));
-    sides.ok_or_else(|| "expected WIDTHxHEIGHT, such as 512x512".to_owned())
 }
 
 /// How energy was told.

@@ -2,7 +2,7 @@
 //!
 //! Speaks to the running node, or to one inside this process when none runs.
 
-mod ask;
+pub(super) mod ask;
 mod follow;
 mod like;
 mod outcome;

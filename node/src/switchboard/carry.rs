@@ -139,18 +139,22 @@ impl Switchboard {
 
     /// Drops the files a job started from, unless another open job or a delivery needs them.
     pub(super) fn drop_inputs(&self, over: JobId, spec: &JobSpec) {
-        let open = self.dispatcher.jobs().filter(|job| job.id() != over);
-        let needed: BTreeSet<BlobHash> = open
-            .filter_map(|job| job.spec())
-            .flat_map(|spec| spec.start.inputs())
-            .map(|input| input.blob)
-            .chain(self.outputs.values().flatten().copied())
-            .collect();
+        let needed = self.needed(Some(over));
         for input in spec.start.inputs() {
             if !needed.contains(&input.blob) {
                 self.drop_job_blob(input.blob);
             }
         }
+    }
+
+    /// Returns the files that this node's jobs but one start from, and those it has yet to deliver.
+    fn needed(&self, over: Option<JobId>) -> BTreeSet<BlobHash> {
+        let open = self.dispatcher.jobs().filter(|job| Some(job.id()) != over);
+        open.filter_map(|job| job.spec())
+            .flat_map(|spec| spec.start.inputs())
+            .map(|input| input.blob)
+            .chain(self.outputs.values().flatten().copied())
+            .collect()
     }
 
     pub(super) fn drop_job_blob(&self, hash: BlobHash) {

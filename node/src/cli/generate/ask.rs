@@ -166,7 +166,7 @@ pub(super) fn scale(text: &str) -> Result<Scale, String> {
 }
 
 /// Reads `512x768`.
-pub(super) fn size(text: &str) -> Result<(u32, u32), String> {
+pub(in crate::cli) fn size(text: &str) -> Result<(u32, u32), String> {
     text.split_once(['x', 'X'])
         .and_then(|(width, height)| Some((width.parse().ok()?, height.parse().ok()?)))
         .ok_or_else(|| "expected WIDTHxHEIGHT, such as 512x768".to_owned())

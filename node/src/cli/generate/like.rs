@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use hearth_engine::picture::{self, Mention, Recovered, Settings};
 use hearth_protocol::control::{GenerateRequest, LoraAsk, StartAsk};
-use hearth_protocol::job::{Compat, JobSpec, Micro, Rng, Tiling};
+use hearth_protocol::job::{Compat, JobSpec, Micro, Rng, Start, Tiling};
 
 use super::ask;
 use crate::cli::session::Session;
@@ -37,6 +37,11 @@ pub(super) fn picture(path: &Path, session: &Session) -> anyhow::Result<Generate
     if let Some(spec) = spec
         && let Ok(spec) = serde_json::from_value::<JobSpec>(spec.clone())
     {
+        if spec.start != Start::Noise {
+            session.printer.note(
+                "warning: it began with another picture, which is not in it; give that with --image",
+            );
+        }
         return Ok(of_spec(&spec));
     }
     if info.request.settings == Settings::default() {

@@ -116,9 +116,12 @@ impl Switchboard {
         }
     }
 
-    /// Drops what was fetched from a requester for a run, unless another run needs it.
+    /// Drops what was fetched from a requester for a run, unless another run, a job of this node or a
+    /// delivery needs it.
     fn drop_borrowed(&self, borrowed: &[BlobHash]) {
-        let needed = |hash: &BlobHash| self.runs.values().any(|run| run.borrowed.contains(hash));
+        let kept = self.needed(None);
+        let runs = |hash: &BlobHash| self.runs.values().any(|run| run.borrowed.contains(hash));
+        let needed = |hash: &BlobHash| kept.contains(hash) || runs(hash);
         for hash in borrowed.iter().filter(|hash| !needed(hash)) {
             self.drop_job_blob(*hash);
         }

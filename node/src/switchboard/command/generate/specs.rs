@@ -1,17 +1,21 @@
 //! From a person's wish to specs: names become cards, what is left open becomes what the model likes.
 
 use std::path::Path;
+use std::sync::LazyLock;
 
-use hearth_engine::{NetworkKind, network_tags};
+use hearth_engine::{NetworkKind, kindling, network_tags};
 use hearth_protocol::card::{Card, CardKind, Settings};
 use hearth_protocol::control::{GenerateRequest, Problem};
-use hearth_protocol::id::CardId;
+use hearth_protocol::id::{BlobHash, CardId};
 use hearth_protocol::job::{
     Blend, EmbeddingUse, Family, ImageFormat, JobSpec, Latents, LoraUse, Micro, Start,
 };
 
 use super::super::{refused, usage};
 use crate::switchboard::Switchboard;
+
+/// The file of the model in the binary.
+static KINDLING: LazyLock<BlobHash> = LazyLock::new(|| BlobHash::of(kindling::WEIGHTS));
 
 impl Switchboard {
     /// Returns one spec for each picture asked.
@@ -29,7 +33,7 @@ impl Switchboard {
         let model = JobSpec {
             vae: self.named(request.vae.as_deref(), CardKind::Vae)?,
             loras,
-            embeddings: self.embeddings(request)?,
+            embeddings: self.embeddings(request, &checkpoint)?,
             negative: request.negative.clone(),
             blend: request.blend.clone(),
             width,
@@ -100,7 +104,8 @@ impl Switchboard {
                 .cards()
                 .filter(|(_, card)| card.kind == CardKind::Checkpoint)
         };
-        let built_in = known().find(|(_, card)| card.family == Family::Kindling);
+        // By its bytes: anybody's card may say it is one of the family.
+        let built_in = known().find(|(_, card)| card.files.iter().any(|it| it.blob == *KINDLING));
         match built_in.or_else(|| known().next()) {
             Some((id, _)) => Ok(*id),
             None => {
@@ -135,8 +140,17 @@ impl Switchboard {
         Ok(loras)
     }
 
-    /// Textual inversions asked for by flag, then those whose titles stand in a prompt.
-    fn embeddings(&self, request: &GenerateRequest) -> Result<Vec<EmbeddingUse>, Problem> {
+    /// Textual inversions asked for by flag, then those for the checkpoint's family whose titles stand
+    /// in a prompt.
+    fn embeddings(
+        &self,
+        request: &GenerateRequest,
+        checkpoint: &CardId,
+    ) -> Result<Vec<EmbeddingUse>, Problem> {
+        let family = self
+            .shelf
+            .card(checkpoint)
+            .map(|card| card.trusted().family);
         let mut uses = Vec::new();
         let mut add = |card: CardId, title: &str| {
             if uses.iter().all(|it: &EmbeddingUse| it.card != card) {
@@ -155,7 +169,8 @@ impl Switchboard {
             .collect();
         let mentioned = |card: &Card| texts.iter().any(|text| says(text, &card.title));
         for (id, card) in self.shelf.cards() {
-            if card.kind == CardKind::Embedding && mentioned(card) {
+            let fits = card.kind == CardKind::Embedding && Some(card.family) == family;
+            if fits && mentioned(card) {
                 add(*id, &card.title);
             }
         }
