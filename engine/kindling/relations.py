@@ -1,6 +1,6 @@
 """A last stage that teaches the order of two objects: pairs only, at the noisiest times only.
 
-    python relations.py --out DIR --steps 600 [--pairs 1000] [--batch 16] [--model kindling.safetensors]
+    python relations.py --out DIR --steps 600 | --seconds 4000 [--pairs 1000] [--batch 16] [--model kindling.safetensors]
 
 Which of two objects stands left is decided while the signal is under one hundredth of the noise (times above about 900),
 and there it moves the loss by less than one hundredth: ordinary training barely feels it. Here three quarters of each batch are
@@ -61,7 +61,7 @@ class Pairs:
         self.rng, self.coder, self.device = random.Random(seed), tokenizer.load(), device
         made = [twin(self.rng, held_out) for _ in range(n)]
         vectors = torch.tensor([s.vector() for a, b, _ in made for s in (a, b)])
-        self.latents = lora.encoded(m, vectors, "plain", device).view(n, 2, *m_shape())
+        self.latents = latents_of(m, vectors, device).view(n, 2, *m_shape())
         self.expects = [e for _, _, e in made]
 
     def draw(self, count):
@@ -72,6 +72,14 @@ class Pairs:
     def words(self, index):
         texts = [t for i in index for t in captions(self.rng, self.expects[i])]
         return torch.tensor(tokenizer.encode(self.coder, texts), device=self.device)
+
+
+@torch.no_grad()
+def latents_of(m, vectors, device):
+    """Latents f16[n, 4, 32, 32] of scenes."""
+    pictures = (draw.render(part, "plain", device) * 2 - 1 for part in vectors.split(32))
+    means = [m.vae.encode(x.to(memory_format=torch.channels_last))[0] * m.scaling for x in pictures]
+    return torch.cat(means).half()
 
 
 def m_shape():
@@ -102,6 +110,7 @@ def main():
     p.add_argument("--out", default="out")
     p.add_argument("--model", default=str(bundle.HERE / "kindling.safetensors"))
     p.add_argument("--steps", type=int, default=600)
+    p.add_argument("--seconds", type=float, help="a time for the training instead of a number of steps")
     p.add_argument("--pairs", type=int, default=1000)
     p.add_argument("--others", type=int, default=300)
     p.add_argument("--batch", type=int, default=16)
@@ -116,7 +125,7 @@ def main():
     m = bundle.load(a.model, device).requires_grad_(False)
     test, pairs = Pairs(m, 24, 99, True, device), Pairs(m, a.pairs, a.seed, False, device)
     vectors, other_ids, _ = lora.make_chunk((a.seed, a.others))
-    others, other_ids = lora.encoded(m, vectors, "plain", device), other_ids.to(device).long()
+    others, other_ids = latents_of(m, vectors, device), other_ids.to(device).long()
     train(a, m, pairs, test, others, other_ids, out, start)
 
 
@@ -130,15 +139,17 @@ def train(a, m, pairs, test, others, other_ids, out, start):
         p.requires_grad_(True)
     opt = torch.optim.AdamW(moving, lr=a.lr, betas=(0.9, 0.99), weight_decay=0.01)
     count, rest = a.batch * 3 // 8, a.batch - 2 * (a.batch * 3 // 8)
-    total = 0.0
-    for step in range(a.steps + 1):
-        if step % a.every == 0:
+    total, step, done, begin = 0.0, 0, 0.0, time.time()
+    while True:
+        if step % a.every == 0 or done >= 1:
             share, gap = margin(m, test, alphas)
             print(f"[{time.time() - start:6.1f}s] relations {step} loss {total / a.every:.5f} held-out order {100 * share:.1f} % gap {gap:.6f}", flush=True)
             bundle.save(m, out / "kindling.safetensors")
             total = 0.0
+        if done >= 1:
+            return
         for g in opt.param_groups:
-            g["lr"] = a.lr * min(1, (step + 1) / 20) * max(0.02, 1 - step / a.steps)
+            g["lr"] = a.lr * min(1, (step + 1) / 20) * max(0.02, 1 - done)
         x, words = pairs.draw(count)
         index = torch.randint(0, len(others), (rest,), device=device)
         more = torch.where(torch.rand(rest, 1, device=device) < 0.15, empty, other_ids[index])
@@ -157,6 +168,8 @@ def train(a, m, pairs, test, others, other_ids, out, start):
         torch.nn.utils.clip_grad_norm_(moving, 1.0)
         opt.step()
         total += loss.item()
+        step += 1
+        done = (time.time() - begin) / a.seconds if a.seconds else step / a.steps
 
 
 if __name__ == "__main__":
