@@ -73,11 +73,13 @@ impl Linear {
         shape: &[usize],
         bias: Bias,
     ) -> std::result::Result<Self, LoadError> {
-        let (weight, bias) = weight(scope, shape, bias)?;
+        let module = (Kind::Linear, shape, bias);
+        let (packed, _) =
+            scope.packed(module, Packed::linear, Packed::Linear, |weight, bias| {
+                PackedLinear::new(&matrix(weight)?, bias)
+            })?;
         Ok(Self {
-            packed: scope.packed(Packed::linear, Packed::Linear, || {
-                PackedLinear::new(&weight, &bias)
-            })?,
+            packed,
             adapters: scope.runtime(),
         })
     }
@@ -99,18 +101,14 @@ impl Linear {
     }
 }
 
-/// Returns a linear layer's weight `[out, in]`, which a file may call a 1x1 convolution, and bias.
-fn weight(
-    scope: &mut Scope<'_>,
-    shape: &[usize],
-    bias: Bias,
-) -> std::result::Result<(Tensor, Tensor), LoadError> {
-    let (mut weight, bias) = scope.module(Kind::Linear, shape, bias)?;
+/// Returns a linear layer's weight as `[out, in]`, which a file may call a 1x1 convolution.
+fn matrix(weight: &Tensor) -> Result<Tensor> {
+    let mut weight = weight.clone();
     // Not reshaped: that would fill a recorder's zeros, which take no memory as they are.
     while weight.rank() > 2 {
         weight = weight.squeeze(D::Minus1)?;
     }
-    Ok((weight, bias))
+    Ok(weight)
 }
 
 /// A linear layer whose result is the first half of its outputs times the exact GELU of the second.
@@ -128,16 +126,15 @@ impl Gated {
         mut scope: Scope<'_>,
         shape: (usize, usize),
     ) -> std::result::Result<Self, LoadError> {
-        let (weight, bias) = weight(&mut scope, &[shape.1, shape.0], Bias::Present)?;
-        Ok(match scope.runtime() {
-            None => Self::Fused(scope.packed(Packed::gated, Packed::Gated, || {
-                PackedLinear::gated(&weight, &bias)
-            })?),
-            adapters @ Some(_) => Self::Adapted(Linear {
-                packed: Arc::new(PackedLinear::new(&weight, &bias)?),
-                adapters,
-            }),
-        })
+        if scope.runtime().is_some() {
+            return Ok(Self::Adapted(Linear::new(scope, shape)?));
+        }
+        let shape = [shape.1, shape.0];
+        let module = (Kind::Linear, shape.as_slice(), Bias::Present);
+        let (packed, _) = scope.packed(module, Packed::gated, Packed::Gated, |weight, bias| {
+            PackedLinear::gated(&matrix(weight)?, bias)
+        })?;
+        Ok(Self::Fused(packed))
     }
 
     /// Takes and gives `[batch, tokens, channels]`.
@@ -176,9 +173,12 @@ impl Conv {
         geometry: Geometry,
     ) -> std::result::Result<Self, LoadError> {
         let shape = [outer, inner, side, side];
-        let (weight, bias) = scope.module(Kind::Conv, &shape, Bias::Present)?;
+        let module = (Kind::Conv, shape.as_slice(), Bias::Present);
+        let (packed, bias) = scope.packed(module, Packed::conv, Packed::Conv, |weight, _| {
+            PackedConv::new(weight)
+        })?;
         Ok(Self {
-            packed: scope.packed(Packed::conv, Packed::Conv, || PackedConv::new(&weight))?,
+            packed,
             bias: computed(&bias)?.unsqueeze(0)?,
             geometry,
             adapters: scope.runtime(),

@@ -94,6 +94,14 @@ impl Packed {
             Self::Linear(_) | Self::Gated(_) => None,
         }
     }
+
+    /// Returns the weights that were packed, bit for bit.
+    pub(crate) fn weight(&self) -> candle_core::Result<Tensor> {
+        match self {
+            Self::Linear(packed) | Self::Gated(packed) => packed.weight(),
+            Self::Conv(packed) => packed.weight(),
+        }
+    }
 }
 
 /// Where a model's weights come from.
@@ -101,12 +109,14 @@ pub(crate) trait Source {
     /// Returns a module's weight, and its bias as zeros where it has none.
     fn module(&mut self, module: Module) -> Result<(Tensor, Tensor), LoadError>;
 
-    /// Returns a module's weights as they were packed for an earlier model, if they are the same still.
-    fn packed(&mut self, _path: &str) -> Option<Packed> {
+    /// Returns a module's weights as they were packed for an earlier model, if they are the same still,
+    /// and its bias.
+    fn packed(&mut self, _path: &str) -> Option<(Packed, Tensor)> {
         None
     }
 
-    /// Is told what a module's weights were packed into, to return it when the model is built again.
+    /// Is told what a module's weights were packed into: to keep that instead of the weights, which can
+    /// be had back from it, and to return it when the model is built again.
     fn keep(&mut self, _path: &str, _packed: Packed) {}
 
     /// Returns what adapters add to a module's output at run time.
@@ -157,19 +167,24 @@ impl<'a> Scope<'a> {
         self.source.module(module)
     }
 
-    /// Returns this module's weights packed by `pick` of an earlier model's or else by `pack`.
+    /// Returns this module's bias, and its weights packed: as an earlier model's are, if `pick` takes
+    /// those, or by `pack`.
     pub(crate) fn packed<T>(
         &mut self,
+        (kind, shape, bias): (Kind, &[usize], Bias),
         pick: impl FnOnce(Packed) -> Option<Arc<T>>,
         wrap: impl FnOnce(Arc<T>) -> Packed,
-        pack: impl FnOnce() -> candle_core::Result<T>,
-    ) -> Result<Arc<T>, LoadError> {
-        if let Some(kept) = self.source.packed(&self.path).and_then(pick) {
-            return Ok(kept);
+        pack: impl FnOnce(&Tensor, &Tensor) -> candle_core::Result<T>,
+    ) -> Result<(Arc<T>, Tensor), LoadError> {
+        if let Some((packed, bias)) = self.source.packed(&self.path)
+            && let Some(packed) = pick(packed)
+        {
+            return Ok((packed, bias));
         }
-        let packed = Arc::new(pack()?);
+        let (weight, bias) = self.module(kind, shape, bias)?;
+        let packed = Arc::new(pack(&weight, &bias)?);
         self.source.keep(&self.path, wrap(Arc::clone(&packed)));
-        Ok(packed)
+        Ok((packed, bias))
     }
 
     /// Returns what adapters add to this module's output at run time.

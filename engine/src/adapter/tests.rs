@@ -273,6 +273,51 @@ fn e43_untouched_modules_and_run_time_weights_are_shared() {
 }
 
 #[test]
+fn e43_a_built_network_holds_the_only_copy_and_clean_weights_come_back_from_it() {
+    let mut expected = Expected::open();
+    let (mut warm, mut before) = (expected.warm(Part::Unet), expected.warm(Part::Unet));
+    let bits = |warm: &mut WarmPart, layer: &Listed| {
+        let (weight, _) = warm.module(layer.module()).unwrap();
+        (
+            weight.dims().to_vec(),
+            weight.flatten_all().unwrap().to_vec1::<f32>().unwrap(),
+        )
+    };
+    let mut packed = 0;
+    for layer in &expected.layers {
+        if layer.part() != Part::Unet || layer.kind == "norm" {
+            continue;
+        }
+        let (first, _) = warm.module(layer.module()).unwrap();
+        let mut root = Scope::root(&mut warm);
+        let scope = root.at(&layer.path);
+        match layer.shape.as_slice() {
+            [outer, inner, side, _] if *side > 1 => {
+                drop(Conv::new(scope, (*inner, *outer), *side, Geometry::SAME).unwrap());
+            }
+            [outer, inner, _, _] => drop(Linear::point(scope, (*inner, *outer)).unwrap()),
+            [outer, inner] => drop(Linear::without_bias(scope, (*inner, *outer)).unwrap()),
+            shape => panic!("{shape:?}"),
+        }
+        let (again, _) = warm.module(layer.module()).unwrap();
+        assert_ne!(
+            first.id(),
+            again.id(),
+            "{} is still kept as a tensor",
+            layer.path
+        );
+        assert_eq!(
+            bits(&mut warm, layer),
+            bits(&mut before, layer),
+            "{}",
+            layer.path
+        );
+        packed += 1;
+    }
+    assert_eq!(packed, 3);
+}
+
+#[test]
 fn e43_zero_strength_touches_nothing_and_known_files_are_not_read_again() {
     let expected = Expected::open();
     let names = expected.names();

@@ -1,9 +1,12 @@
 //! One part of a warm model: its clean weights, and those a set of adapters changes.
 //!
-//! Copy on write: a module that no adapter touches shares its tensors with the clean model; a touched
-//! one gets tensors of its own, made from the clean ones, which stay. So a set can be changed any number
+//! Copy on write: a module that no adapter touches shares its weights with the clean model; a touched
+//! one gets weights of its own, made from the clean ones, which stay. So a set can be changed any number
 //! of times without rounding adding up, and without reading the checkpoint again. At run time even
 //! touched weights are shared and the products act on activations; what is no plain product is merged.
+//!
+//! Once a network has packed a module's weights for the kernels, that is the only copy: the tensor is let go
+//! and had back from the packed form when a set needs it, bit for bit.
 
 use std::collections::BTreeMap;
 
@@ -26,31 +29,33 @@ pub(crate) enum Mode {
     Runtime,
 }
 
-impl Mode {
-    /// Returns what suits weights stored as they are: half-width ones would have to be widened to be
-    /// merged, and rounded again.
-    pub(crate) fn for_weights(dtype: DType) -> Self {
-        if dtype == DType::F32 {
-            Self::Merged
-        } else {
-            Self::Runtime
-        }
-    }
+/// Weights in the one form they are kept in.
+#[derive(Clone, Debug)]
+enum Weight {
+    /// As they were read or made.
+    Tensor(Tensor),
+    /// As the kernels want them.
+    Packed(Packed),
 }
 
-/// A module's tensors.
+/// A module's weights and bias.
 #[derive(Clone, Debug)]
+struct Held {
+    weight: Weight,
+    bias: Tensor,
+}
+
+#[derive(Debug)]
 struct Layer {
     module: Module,
-    weight: Tensor,
-    bias: Tensor,
+    held: Held,
 }
 
 /// What became of a touched module.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Touched {
-    weight: Tensor,
-    bias: Tensor,
+    /// What it has instead of the clean model's.
+    own: Option<Held>,
     runtime: Option<Runtime>,
 }
 
@@ -59,9 +64,8 @@ struct Touched {
 pub(crate) struct WarmPart {
     part: Part,
     clean: BTreeMap<String, Layer>,
-    /// The clean weights as the kernels have them, so that a model built again shares them.
-    packed: BTreeMap<String, Packed>,
     touched: BTreeMap<String, Touched>,
+    mode: Mode,
 }
 
 impl WarmPart {
@@ -72,29 +76,31 @@ impl WarmPart {
         source: &mut dyn Source,
     ) -> Result<Self, LoadError> {
         let mut clean = BTreeMap::new();
+        let mut mode = Mode::Merged;
         for module in modules {
             let (weight, bias) = source.module(module.clone())?;
+            if weight.dtype() != DType::F32 {
+                mode = Mode::Runtime;
+            }
             let path = module.path.clone();
-            let layer = Layer {
-                module,
-                weight,
+            let held = Held {
+                weight: Weight::Tensor(weight),
                 bias,
             };
-            clean.insert(path, layer);
+            clean.insert(path, Layer { module, held });
         }
         Ok(Self {
             part,
             clean,
-            packed: BTreeMap::new(),
             touched: BTreeMap::new(),
+            mode,
         })
     }
 
-    /// Returns the mode that suits the weights as they are stored.
+    /// Returns the mode that suits the weights as they are stored: half-width ones would have to be widened to
+    /// be merged, and rounded again.
     pub(crate) fn mode(&self) -> Mode {
-        let narrow = |layer: &&Layer| layer.weight.dtype() != DType::F32;
-        let narrow = self.clean.values().find(narrow);
-        Mode::for_weights(narrow.map_or(DType::F32, |layer| layer.weight.dtype()))
+        self.mode
     }
 
     /// Makes the weights what a set wants them to be, forgetting the set before. Modules are done in
@@ -116,44 +122,50 @@ impl WarmPart {
 }
 
 impl WarmPart {
-    /// Returns whether a module's weight and bias are those of the clean model now.
-    fn is_clean(&self, path: &str) -> bool {
-        let (Some(touched), Some(clean)) = (self.touched.get(path), self.clean.get(path)) else {
-            return true;
-        };
-        touched.weight.id() == clean.weight.id() && touched.bias.id() == clean.bias.id()
+    /// Returns what a module has now: its own where adapters changed it, the clean model's otherwise.
+    fn held(&mut self, path: &str) -> Option<&mut Held> {
+        let own = self.touched.get_mut(path).and_then(|t| t.own.as_mut());
+        own.or_else(|| Some(&mut self.clean.get_mut(path)?.held))
     }
 }
 
 impl Source for WarmPart {
     fn module(&mut self, module: Module) -> Result<(Tensor, Tensor), LoadError> {
-        let touched = self.touched.get(&module.path);
-        let touched = touched.map(|layer| (layer.weight.clone(), layer.bias.clone()));
-        let clean = || {
-            let layer = self.clean.get(&module.path)?;
-            Some((layer.weight.clone(), layer.bias.clone()))
-        };
-        touched
-            .or_else(clean)
-            .ok_or_else(|| LoadError::MissingTensor {
+        let Some(held) = self.held(&module.path) else {
+            return Err(LoadError::MissingTensor {
                 part: self.part.name(),
                 tensor: module.path,
-            })
+            });
+        };
+        Ok((held.weight.tensor(&module.shape)?, held.bias.clone()))
     }
 
-    fn packed(&mut self, path: &str) -> Option<Packed> {
-        let kept = self.packed.get(path)?;
-        self.is_clean(path).then(|| kept.clone())
+    fn packed(&mut self, path: &str) -> Option<(Packed, Tensor)> {
+        let held = self.held(path)?;
+        match &held.weight {
+            Weight::Packed(packed) => Some((packed.clone(), held.bias.clone())),
+            Weight::Tensor(_) => None,
+        }
     }
 
     fn keep(&mut self, path: &str, packed: Packed) {
-        if self.is_clean(path) {
-            self.packed.insert(path.to_owned(), packed);
+        if let Some(held) = self.held(path) {
+            held.weight = Weight::Packed(packed);
         }
     }
 
     fn runtime(&mut self, path: &str) -> Option<Runtime> {
         self.touched.get(path)?.runtime.clone()
+    }
+}
+
+impl Weight {
+    fn tensor(&self, shape: &[usize]) -> candle_core::Result<Tensor> {
+        match self {
+            Self::Tensor(tensor) => Ok(tensor.clone()),
+            // A 1x1 convolution is packed as the matrix it is.
+            Self::Packed(packed) => packed.weight()?.reshape(shape),
+        }
     }
 }
 
@@ -165,30 +177,39 @@ impl Layer {
             (Mode::Runtime, Kind::Linear | Kind::Conv) => effect.product(),
             (Mode::Merged | Mode::Runtime, _) => None,
         };
+        let Held { weight, bias } = &self.held;
         let runtime = product
-            .map(|product| Runtime::new(&product, &self.module, self.weight.device()))
+            .map(|product| Runtime::new(&product, &self.module, bias.device()))
             .transpose()?;
-        let weight = if runtime.is_some() {
-            self.weight.clone()
+        let other_weight = if runtime.is_some() {
+            None
         } else {
-            changed(&self.weight, |clean| {
+            changed(&weight.tensor(&self.module.shape)?, |clean| {
                 effect.weight(clean, outer, Threads::One)
             })?
         };
-        let bias = changed(&self.bias, |clean| effect.bias(clean))?;
-        Ok(Touched {
-            weight,
-            bias,
-            runtime,
-        })
+        let other_bias = changed(bias, |clean| effect.bias(clean))?;
+        if other_weight.is_none() && other_bias.is_none() {
+            return Ok(Touched { own: None, runtime });
+        }
+        // Not shared as it is packed, since that may have the clean bias in it.
+        let weight = match other_weight {
+            Some(weight) => weight,
+            None => weight.tensor(&self.module.shape)?,
+        };
+        let own = Some(Held {
+            weight: Weight::Tensor(weight),
+            bias: other_bias.unwrap_or_else(|| bias.clone()),
+        });
+        Ok(Touched { own, runtime })
     }
 }
 
-/// Returns a tensor of the same type, place and shape with changed values, or itself if nothing changes.
+/// Returns a tensor of the same type, place and shape with changed values, if anything changes.
 fn changed(
     clean: &Tensor,
     change: impl FnOnce(&[f32]) -> Option<Vec<f32>>,
-) -> Result<Tensor, LoadError> {
+) -> Result<Option<Tensor>, LoadError> {
     let plain = clean
         .to_device(&Device::Cpu)?
         .to_dtype(DType::F32)?
@@ -202,8 +223,9 @@ fn changed(
         change(&storage.as_slice::<f32>()?[start..end])
     };
     let Some(values) = values else {
-        return Ok(clean.clone());
+        return Ok(None);
     };
     let changed = Tensor::from_vec(values, clean.dims(), &Device::Cpu)?;
-    Ok(changed.to_dtype(clean.dtype())?.to_device(clean.device())?)
+    let changed = changed.to_dtype(clean.dtype())?;
+    Ok(Some(changed.to_device(clean.device())?))
 }
