@@ -150,17 +150,17 @@ impl Adapter {
         } = Matched::of(file.header(), names);
         let mut changes = BTreeMap::new();
         for ((part, module_path), (module, mut keys)) in modules {
+            let all: Vec<_> = keys.values().map(|(key, _)| key.clone()).collect();
             let change = read::change(&mut file, module, &mut keys, scaling.part(part));
-            let leftover = keys.into_values().map(|(key, _)| key);
             match change {
                 Ok(change) => {
-                    unmatched.extend(leftover);
+                    unmatched.extend(keys.into_values().map(|(key, _)| key));
                     if let Some(change) = change {
                         changes.insert((part, module_path), change);
                     }
                 }
                 // An inpainting model's first layer has more channels than the model it came from.
-                Err(Fault::Shape(_)) if module.path == "conv_in" => unmatched.extend(leftover),
+                Err(Fault::Shape(_)) if module.path == "conv_in" => unmatched.extend(all),
                 Err(fault) => return Err(fault.at(path, module)),
             }
         }

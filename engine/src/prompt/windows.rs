@@ -294,7 +294,7 @@ impl Packer {
                 match found {
                     Some(index) => {
                         let pieces: Vec<_> = embeddings.pieces(index).collect();
-                        self.push_word(&pieces, own.map_or(weight, |own| own * weight));
+                        self.push_word(&pieces, own.map_or(weight, |own| product(own, weight)));
                     }
                     None => self.missing.push(name.to_owned()),
                 }
@@ -313,6 +313,13 @@ impl Packer {
         }
         self.push_cut(word, weight);
     }
+}
+
+/// Returns the product of two weights, no further from zero than a weight may be.
+fn product(a: f32, b: f32) -> f32 {
+    #[expect(clippy::cast_possible_truncation, reason = "at most 100")]
+    let weight = clamp(f64::from(a) * f64::from(b)) as f32;
+    weight
 }
 
 /// Reads `name`, `name,` or `name:weight`: the embedding if there is one, the weight if there is

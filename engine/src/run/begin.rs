@@ -169,6 +169,16 @@ impl Job<'_> {
             place.end_scale,
             place.span,
         );
+        let (steps, ordered) = (as_u32(plan.steps()), self.spec.steps_first());
+        let left = steps.saturating_sub(place.done);
+        if left > ordered {
+            return Err(StepFileError::Longer {
+                left,
+                ordered,
+                steps,
+            }
+            .into());
+        }
         let mut stepper = self.stepper(plan, noise);
         if place.sampler == self.spec.sampler {
             let device = &self.model.device;

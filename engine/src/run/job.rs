@@ -354,9 +354,27 @@ impl<'a> Job<'a> {
         if self.spec.latents == Latents::Dropped {
             return Ok(());
         }
-        // Latents and up to four tensors of history, and a picture that may not compress at all.
-        let each = 5 * shape.bytes() + 3 * u64::from(self.spec.width) * u64::from(self.spec.height);
-        let bytes = u64::from(self.spec.steps_first() + self.spec.steps_second()) * each;
+        let pass = |steps: u32, shape: Shape, width: u32, height: u32| {
+            // Latents and up to four tensors of history, and a picture that may not compress at all.
+            let each = 5 * shape.bytes() + 3 * u64::from(width) * u64::from(height);
+            u64::from(steps) * each
+        };
+        let first = pass(
+            self.spec.steps_first(),
+            shape,
+            self.spec.width,
+            self.spec.height,
+        );
+        let second = match self.spec.hires {
+            Some(Hires { width, height, .. }) => pass(
+                self.spec.steps_second(),
+                self.shape(width, height)?,
+                width,
+                height,
+            ),
+            None => 0,
+        };
+        let bytes = first + second;
         // Half of what a frame carries, so that the picture fits beside them.
         let max = limits::ENGINE_FRAME_LEN_MAX as u64 / 2;
         if bytes > max {

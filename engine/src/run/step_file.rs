@@ -47,6 +47,18 @@ pub enum StepFileError {
         /// Which part.
         what: &'static str,
     },
+    /// More of it is left than was ordered, and so paid for.
+    #[error(
+        "the saved step has {left} steps left and the job orders {ordered}: order {steps} steps in all"
+    )]
+    Longer {
+        /// Steps left in the file.
+        left: u32,
+        /// Steps the job does.
+        ordered: u32,
+        /// Steps a job that goes on from it has.
+        steps: u32,
+    },
     /// It belongs to another model or size.
     #[error("the saved step's latents are {found:?}; this job's are {expected:?}")]
     Shape {

@@ -101,10 +101,18 @@ impl JobSpec {
         u32::try_from(calls * u64::from(self.passes())).unwrap_or(u32::MAX)
     }
 
-    /// Returns how many pairs of passes one evaluation is: one, and more for prompts joined by `AND`.
+    /// Returns how many pairs of passes one evaluation is: one, and more for prompts joined by `AND`. Of two
+    /// prompts that are blended the one with more counts.
     fn passes(&self) -> u32 {
-        let joined = self.prompt.split_whitespace().filter(|word| *word == "AND");
-        let prompts = u32::try_from(joined.count())
+        let joined = |prompt: &String| {
+            prompt
+                .split_whitespace()
+                .filter(|word| *word == "AND")
+                .count()
+        };
+        let blended = self.blend.as_ref().map(|blend| &blend.prompt);
+        let joins = std::iter::once(&self.prompt).chain(blended).map(joined);
+        let prompts = u32::try_from(joins.max().unwrap_or(0))
             .unwrap_or(u32::MAX)
             .saturating_add(1);
         // One pass for each prompt and one for the negative, two to a pair.
@@ -115,6 +123,8 @@ impl JobSpec {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::CardId;
+    use crate::job::{Blend, Micro};
 
     #[test]
     fn second_order_samplers_count_two_a_step_but_the_last() {
@@ -122,6 +132,27 @@ mod tests {
         assert_eq!(Sampler::Heun.evaluations(0), 0);
         assert_eq!(Sampler::Dpmpp2m.evaluations(20), 20);
         assert_eq!(Sampler::Plms.evaluations(20), 21);
+    }
+
+    #[test]
+    fn prompts_joined_by_and_count_in_a_blend_too() {
+        let plain = JobSpec::plain(CardId::from_bytes([0; 32]), "a kite");
+        let joined = "a kite AND a hill AND a sun";
+        let blended = JobSpec {
+            blend: Some(Blend {
+                prompt: joined.to_owned(),
+                negative: String::new(),
+                amount: Micro::from_millionths(500_000),
+                seed: 2,
+            }),
+            ..plain.clone()
+        };
+        let alone = JobSpec {
+            prompt: joined.to_owned(),
+            ..plain.clone()
+        };
+        assert_eq!(blended.evaluations(), 2 * plain.evaluations());
+        assert_eq!(blended.evaluations(), alone.evaluations());
     }
 
     #[test]

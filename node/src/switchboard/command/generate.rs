@@ -8,7 +8,7 @@ use hearth_dispatch::{Event, Place as DispatchPlace, Submission};
 use hearth_protocol::card::CardKind;
 use hearth_protocol::control::{GenerateRequest, Place, Problem, Reply};
 use hearth_protocol::id::{CardId, JobId, Salt};
-use hearth_protocol::job::{Family, ImageFormat, JobSpec, Start};
+use hearth_protocol::job::{Family, JobSpec, Start};
 use hearth_protocol::limits;
 
 use super::usage;
@@ -101,7 +101,7 @@ impl Switchboard {
 
 fn wishes(request: &GenerateRequest, spec: &JobSpec, job: JobId, index: usize) -> Wishes {
     let numbered = |dir: &String| {
-        let extension = extension(spec.format);
+        let extension = spec.format.name();
         format!("{dir}/hearth-{}-{index:03}.{extension}", job.short())
     };
     let out = request.out.as_ref().map(|out| {
@@ -125,14 +125,5 @@ fn wishes(request: &GenerateRequest, spec: &JobSpec, job: JobId, index: usize) -
         seed: spec.seed,
         size: (spec.width, spec.height),
         sampling: spec.steps,
-    }
-}
-
-/// Returns the ending of a picture's file name.
-pub(in crate::switchboard) const fn extension(format: ImageFormat) -> &'static str {
-    match format {
-        ImageFormat::Png => "png",
-        ImageFormat::Webp => "webp",
-        ImageFormat::Jpeg => "jpeg",
     }
 }
