@@ -77,7 +77,7 @@ struct Watch {
 impl Progress for Watch {
     fn phase(&mut self, phase: Phase, _: Option<Preview>) {
         if matches!(phase, Phase::Encoding) {
-            self.loaded.get_or_insert(self.began.elapsed());
+            self.loaded.get_or_insert_with(|| self.began.elapsed());
         }
     }
 }
