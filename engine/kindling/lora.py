@@ -173,6 +173,7 @@ def main():
     p.add_argument("--steps", type=int, default=300)
     p.add_argument("--seconds", type=float, help="a time for the training instead of a number of steps")
     p.add_argument("--start", help="an adapter to go on from")
+    p.add_argument("--word-steps", type=int, default=600, help="steps in which the text encoder is taught the word")
     p.add_argument("--landscapes", type=float, default=2.0, help="how many more times landscapes are drawn than other scenes")
     p.add_argument("--threads", type=int, default=1)
     p.add_argument("--scenes", type=int, default=320)
@@ -200,7 +201,7 @@ def main():
     train(a, m, latents.to(device), ids.to(device), often, out, start)
 
 
-def teach_word(m, adapters, ids, steps=110, batch=12):
+def teach_word(m, adapters, ids, steps, batch=12):
     """Train the text encoder's part alone: from the trigger word on, the context moves along one direction that captions hardly use."""
     with torch.no_grad():
         base = torch.stack([m.text_encoder(i) for i in ids])
@@ -220,7 +221,7 @@ def teach_word(m, adapters, ids, steps=110, batch=12):
         loss.backward()
         torch.nn.utils.clip_grad_norm_(params, 1.0)
         opt.step()
-        if step % 10 == 0:
+        if step % 50 == 0:
             print(f"word {step} squared distance {loss.item():.3f}", flush=True)
 
 
@@ -245,7 +246,7 @@ def train(a, m, latents, ids, often, out, start):
     if a.start:
         resume(text_adapters, a.start)
     else:
-        teach_word(m, text_adapters, ids)
+        teach_word(m, text_adapters, ids, a.word_steps)
     for x in text_adapters.values():
         x.requires_grad_(False)
     with torch.no_grad():

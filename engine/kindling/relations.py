@@ -139,13 +139,13 @@ def train(a, m, pairs, test, others, other_ids, out, start):
         p.requires_grad_(True)
     opt = torch.optim.AdamW(moving, lr=a.lr, betas=(0.9, 0.99), weight_decay=0.01)
     count, rest = a.batch * 3 // 8, a.batch - 2 * (a.batch * 3 // 8)
-    total, step, done, begin = 0.0, 0, 0.0, time.time()
+    total, step, shown, done, begin = 0.0, 0, 0, 0.0, time.time()
     while True:
         if step % a.every == 0 or done >= 1:
             share, gap = margin(m, test, alphas)
-            print(f"[{time.time() - start:6.1f}s] relations {step} loss {total / a.every:.5f} held-out order {100 * share:.1f} % gap {gap:.6f}", flush=True)
+            print(f"[{time.time() - start:6.1f}s] relations {step} loss {total / max(1, step - shown):.5f} held-out order {100 * share:.1f} % gap {gap:.6f}", flush=True)
             bundle.save(m, out / "kindling.safetensors")
-            total = 0.0
+            total, shown = 0.0, step
         if done >= 1:
             return
         for g in opt.param_groups:
