@@ -83,10 +83,14 @@ impl Checkpoint {
         let folder = files.folder();
         let schedule: ScheduleConfig = folder.config(SCHEDULER)?.unwrap_or_default();
         let noise = NoiseTable::new(&schedule)?;
-        let mut adaptable = Adaptable::read(&files, placement)?;
+        let (mut adaptable, mut networks) = Adaptable::read(&files, placement)?;
         let tokenizer = PromptTokenizer::load(folder, adaptable.positions())?;
-        let warnings = adaptable.apply(&assets.loras, &spec.loras)?;
-        let (texts, unet) = adaptable.build()?;
+        let mut warnings = Vec::new();
+        if let Some(found) = adaptable.change(&assets.loras, &spec.loras)? {
+            warnings = found;
+            networks = adaptable.build()?;
+        }
+        let (texts, unet) = networks;
         let vae: VaeConfig = folder.required(config(Part::Vae))?;
         let scale = vae.scaling_factor;
         let widths = Widths {

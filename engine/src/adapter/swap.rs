@@ -41,9 +41,9 @@ impl Swap {
             files.push(path);
         }
         let mut names = AdapterNames::new(Base::Sd1);
-        names.add(Part::Unet, modules.clone());
-        let mut warm = WarmPart::read(Part::Unet, modules, &mut Noise(Random(1)))?;
-        let unet = Unet::new(&config, Scope::root(&mut warm))?;
+        names.add(Part::Unet, modules);
+        let (mut warm, mut noise) = (WarmPart::new(Part::Unet), Noise(Random(1)));
+        let unet = Unet::new(&config, Scope::root(&mut warm.reading(&mut noise)))?;
         Ok(Self {
             config,
             names,

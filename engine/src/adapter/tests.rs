@@ -103,7 +103,11 @@ impl Expected {
     fn warm(&mut self, part: Part) -> WarmPart {
         let modules = self.modules(part);
         let prefix = if part == Part::Unet { "unet" } else { "text" };
-        WarmPart::read(part, modules, &mut Host(self, prefix)).unwrap()
+        let (mut warm, mut host) = (WarmPart::new(part), Host(self, prefix));
+        for module in modules {
+            warm.reading(&mut host).module(module).unwrap();
+        }
+        warm
     }
 
     fn set(&self, case: &str) -> AdapterSet {

@@ -69,32 +69,20 @@ pub(crate) struct WarmPart {
 }
 
 impl WarmPart {
-    /// Takes the modules of a part from their source.
-    pub(crate) fn read(
-        part: Part,
-        modules: Vec<Module>,
-        source: &mut dyn Source,
-    ) -> Result<Self, LoadError> {
-        let mut clean = BTreeMap::new();
-        let mut mode = Mode::Merged;
-        for module in modules {
-            let (weight, bias) = source.module(module.clone())?;
-            if weight.dtype() != DType::F32 {
-                mode = Mode::Runtime;
-            }
-            let path = module.path.clone();
-            let held = Held {
-                weight: Weight::Tensor(weight),
-                bias,
-            };
-            clean.insert(path, Layer { module, held });
-        }
-        Ok(Self {
+    /// Makes one that has no weights yet: a network built over [`reading`](Self::reading) brings them.
+    pub(crate) fn new(part: Part) -> Self {
+        Self {
             part,
-            clean,
+            clean: BTreeMap::new(),
             touched: BTreeMap::new(),
-            mode,
-        })
+            mode: Mode::Merged,
+        }
+    }
+
+    /// Returns a source for the first network: it hands modules through from theirs and keeps them here,
+    /// so that each is in memory as it was read only until it is packed.
+    pub(crate) fn reading<'a>(&'a mut self, source: &'a mut dyn Source) -> Reading<'a> {
+        Reading { warm: self, source }
     }
 
     /// Returns the mode that suits the weights as they are stored: half-width ones would have to be widened to
@@ -126,6 +114,32 @@ impl WarmPart {
     fn held(&mut self, path: &str) -> Option<&mut Held> {
         let own = self.touched.get_mut(path).and_then(|t| t.own.as_mut());
         own.or_else(|| Some(&mut self.clean.get_mut(path)?.held))
+    }
+}
+
+/// See [`WarmPart::reading`].
+pub(crate) struct Reading<'a> {
+    warm: &'a mut WarmPart,
+    source: &'a mut dyn Source,
+}
+
+impl Source for Reading<'_> {
+    fn module(&mut self, module: Module) -> Result<(Tensor, Tensor), LoadError> {
+        let (weight, bias) = self.source.module(module.clone())?;
+        if weight.dtype() != DType::F32 {
+            self.warm.mode = Mode::Runtime;
+        }
+        let held = Held {
+            weight: Weight::Tensor(weight.clone()),
+            bias: bias.clone(),
+        };
+        let path = module.path.clone();
+        self.warm.clean.insert(path, Layer { module, held });
+        Ok((weight, bias))
+    }
+
+    fn keep(&mut self, path: &str, packed: Packed) {
+        self.warm.keep(path, packed);
     }
 }
 

@@ -15,6 +15,9 @@ use crate::unet::{Unet, UnetConfig};
 use crate::warning::Warning;
 use crate::weights::Placement;
 
+/// Text encoders and UNet.
+pub(super) type Networks = (Vec<ClipText>, Unet);
+
 /// The parts adapters change, with their clean weights.
 #[derive(Debug)]
 pub(super) struct Adaptable {
@@ -25,8 +28,11 @@ pub(super) struct Adaptable {
 }
 
 impl Adaptable {
-    /// Reads the weights of text encoders and UNet.
-    pub(super) fn read(files: &ModelFiles, placement: &Placement) -> Result<Self, LoadError> {
+    /// Reads text encoders and UNet, as they are without adapters.
+    pub(super) fn read(
+        files: &ModelFiles,
+        placement: &Placement,
+    ) -> Result<(Self, Networks), LoadError> {
         let folder = files.folder();
         let unet_config: UnetConfig = folder.required(config(Part::Unet))?;
         let encoders = if files.family == Family::Sdxl {
@@ -36,22 +42,26 @@ impl Adaptable {
         };
         let base = Base::of_model(unet_config.cross_attention_dim, encoders.len());
         let mut names = AdapterNames::new(base);
-        let mut read = |part| {
-            let modules = files.modules(part)?;
-            names.add(part, modules.clone());
-            WarmPart::read(part, modules, &mut files.weights(part, placement)?)
-        };
-        let mut texts = Vec::new();
+        let (mut texts, mut clips) = (Vec::new(), Vec::new());
         for part in encoders {
-            texts.push((folder.required(config(part))?, read(part)?));
+            names.add(part, files.modules(part)?);
+            let config: ClipConfig = folder.required(config(part))?;
+            let (mut warm, mut weights) = (WarmPart::new(part), files.weights(part, placement)?);
+            let scope = &mut warm.reading(&mut weights);
+            clips.push(ClipText::new(&config, Scope::root(scope))?);
+            texts.push((config, warm));
         }
-        let unet = (unet_config, read(Part::Unet)?);
-        Ok(Self {
+        names.add(Part::Unet, files.modules(Part::Unet)?);
+        let mut weights = files.weights(Part::Unet, placement)?;
+        let mut warm = WarmPart::new(Part::Unet);
+        let unet = Unet::new(&unet_config, Scope::root(&mut warm.reading(&mut weights)))?;
+        let adaptable = Self {
             texts,
-            unet,
+            unet: (unet_config, warm),
             names,
             set: AdapterSet::default(),
-        })
+        };
+        Ok((adaptable, (clips, unet)))
     }
 
     /// Returns how many positions the first text encoder takes.
@@ -65,25 +75,17 @@ impl Adaptable {
         self.unet.0.block_out_channels.first().copied().unwrap_or(0)
     }
 
-    /// Applies a set of adapters if it is not the one applied; returns what a person should know then.
+    /// Applies a set of adapters instead of the one before, if it is another; returns what a person should
+    /// know then.
     pub(super) fn change(
         &mut self,
         assets: &[ModelAsset],
         uses: &[LoraUse],
     ) -> Result<Option<Vec<Warning>>, LoadError> {
-        if SetKey::of(&adapter_uses(assets, uses))? == *self.set.key() {
+        let key = SetKey::of(&adapter_uses(assets, uses))?;
+        if key == *self.set.key() {
             return Ok(None);
         }
-        self.apply(assets, uses).map(Some)
-    }
-
-    /// Applies a set of adapters instead of the one before.
-    pub(super) fn apply(
-        &mut self,
-        assets: &[ModelAsset],
-        uses: &[LoraUse],
-    ) -> Result<Vec<Warning>, LoadError> {
-        let key = SetKey::of(&adapter_uses(assets, uses))?;
         self.set = AdapterSet::open(key, &self.names, &self.set)?;
         let texts = self.texts.iter_mut().map(|(_, part)| part);
         for part in texts.chain([&mut self.unet.1]) {
@@ -94,11 +96,11 @@ impl Adaptable {
             lora: title(assets, path),
             keys: keys.to_vec(),
         };
-        Ok(unmatched.map(warn).collect())
+        Ok(Some(unmatched.map(warn).collect()))
     }
 
     /// Builds the networks over the weights as the set has them; tensors are shared, not copied.
-    pub(super) fn build(&mut self) -> Result<(Vec<ClipText>, Unet), LoadError> {
+    pub(super) fn build(&mut self) -> Result<Networks, LoadError> {
         let texts = self.texts.iter_mut();
         let texts = texts.map(|(config, part)| ClipText::new(config, Scope::root(part)));
         let texts = texts.collect::<Result<_, _>>()?;
