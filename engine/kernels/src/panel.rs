@@ -270,12 +270,16 @@ fn restore<T: Copy + Default>(from: &[T], (outer, depth): (usize, usize), order:
     let mut to = vec![T::default(); outer * depth];
     for (panel, from) in from.chunks((PANEL * depth).max(1)).enumerate() {
         let width = width(outer, panel);
-        for (lane, output) in lanes(outer, panel, order) {
-            let column = from[lane..].iter().step_by(width);
-            let row = &mut to[output * depth..][..depth];
-            row.iter_mut()
-                .zip(column)
-                .for_each(|(to, from)| *to = *from);
+        // A few rows of the panel at a time, which stay in the cache while every lane takes its own.
+        for first in (0..depth).step_by(LANES) {
+            let last = (first + LANES).min(depth);
+            for (lane, output) in lanes(outer, panel, order) {
+                let column = from[first * width + lane..].iter().step_by(width);
+                let row = &mut to[output * depth..][first..last];
+                row.iter_mut()
+                    .zip(column)
+                    .for_each(|(to, from)| *to = *from);
+            }
         }
     }
     to
