@@ -332,6 +332,16 @@ fn e73_a_branch_goes_elsewhere_and_every_step_has_a_picture() {
         other,
         picture::decode(&output.files[0].bytes).unwrap().picture
     );
+    let cheaper = JobSpec {
+        steps: 2,
+        ..branch.clone()
+    };
+    let error = studio.try_run(&cheaper, std::slice::from_ref(&path));
+    let error = error.unwrap_err().to_string();
+    assert!(
+        error.contains("3 steps left and the job orders 1"),
+        "{error}"
+    );
     let larger = JobSpec {
         width: 96,
         ..branch
