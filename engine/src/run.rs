@@ -156,7 +156,7 @@ impl Engine {
             old @ (Some(_) | None) => {
                 // Before the new one is read: both may not fit.
                 drop(old);
-                memory::check_weights(assets, self.placement.precision, self.memory_max)?;
+                memory::check_weights(assets, self.memory_max)?;
                 Checkpoint::load(assets, spec, &self.placement)?
             }
         };

@@ -117,7 +117,7 @@ impl WarmPart {
     }
 }
 
-/// See [`WarmPart::reading`].
+/// Modules on their way from their source into a first network, see [`WarmPart::reading`].
 pub(crate) struct Reading<'a> {
     warm: &'a mut WarmPart,
     source: &'a mut dyn Source,

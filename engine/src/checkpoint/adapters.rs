@@ -86,11 +86,13 @@ impl Adaptable {
         if key == *self.set.key() {
             return Ok(None);
         }
-        self.set = AdapterSet::open(key, &self.names, &self.set)?;
+        let set = AdapterSet::open(key, &self.names, &self.set)?;
         let texts = self.texts.iter_mut().map(|(_, part)| part);
         for part in texts.chain([&mut self.unet.1]) {
-            part.apply(&self.set, part.mode())?;
+            part.apply(&set, part.mode())?;
         }
+        // Last: a change that failed half way is done again, not taken for done.
+        self.set = set;
         let unmatched = self.set.unmatched().filter(|(_, keys)| !keys.is_empty());
         let warn = |(path, keys): (&PathBuf, &[String])| Warning::UnmatchedKeys {
             lora: title(assets, path),
@@ -99,7 +101,7 @@ impl Adaptable {
         Ok(Some(unmatched.map(warn).collect()))
     }
 
-    /// Builds the networks over the weights as the set has them; tensors are shared, not copied.
+    /// Builds the networks over the weights as the set has them; what is packed as a layer wants it is shared.
     pub(super) fn build(&mut self) -> Result<Networks, LoadError> {
         let texts = self.texts.iter_mut();
         let texts = texts.map(|(config, part)| ClipText::new(config, Scope::root(part)));

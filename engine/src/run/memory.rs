@@ -1,7 +1,6 @@
 //! How much memory a run takes, told before it is taken.
 
 use std::fs;
-use std::path::Path;
 
 use hearth_protocol::engine::Assets;
 use hearth_protocol::job::{Hires, JobSpec};
@@ -9,8 +8,6 @@ use hearth_protocol::unit::ByteCount;
 use thiserror::Error;
 
 use crate::checkpoint::Checkpoint;
-use crate::tensor_file::TensorFile;
-use crate::weights::Precision;
 
 /// What a run would take is more than there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -32,40 +29,20 @@ const DECODER_MAPS: u64 = 4;
 /// Pixels of one tile of a picture that is decoded in parts.
 const TILE: u64 = 1024 * 1024;
 
-/// Checks that a model's weights would fit before they are read, in the width they are kept in.
+/// Checks that a model's weights would fit before they are read.
 ///
 /// # Errors
 /// [`TooLittleMemory`] with both numbers.
 pub(super) fn check_weights(
     assets: &Assets,
-    precision: Precision,
     memory_max: Option<ByteCount>,
 ) -> Result<(), TooLittleMemory> {
     let models = std::iter::once(&assets.checkpoint).chain(&assets.vae);
     let weights = models
         .flat_map(|model| &model.files)
         .filter(|file| file.name.ends_with(".safetensors"))
-        .map(|file| weights(Path::new(&file.path), precision));
-    compare(weights.sum(), memory_max)
-}
-
-/// Returns the bytes a file's weights take in memory; of what does not open, its size: loading will tell.
-fn weights(path: &Path, precision: Precision) -> u64 {
-    let width = match precision {
-        Precision::Full => 4,
-        Precision::Half => 2,
-        Precision::All(dtype) => dtype.size_in_bytes(),
-    };
-    match TensorFile::open(path) {
-        Ok(file) => {
-            let tensors = file.header().tensors.iter();
-            // Either the averaged weights or the others are loaded.
-            let read = tensors.filter(|(name, _)| !name.starts_with("model_ema."));
-            read.map(|(_, entry)| (entry.elements() * width) as u64)
-                .sum()
-        }
-        Err(_) => fs::metadata(path).map_or(0, |found| found.len()),
-    }
+        .filter_map(|file| fs::metadata(&file.path).ok());
+    compare(weights.map(|found| found.len()).sum(), memory_max)
 }
 
 /// Checks that a run over a loaded model would fit.
@@ -103,24 +80,5 @@ fn compare(need: u64, memory_max: Option<ByteCount>) -> Result<(), TooLittleMemo
             have: max.get() >> 20,
         }),
         Some(_) | None => Ok(()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::kindling;
-
-    #[test]
-    fn e76_half_weights_are_counted_in_the_width_they_are_kept_in() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("kindling.safetensors");
-        fs::write(&path, kindling::WEIGHTS).unwrap();
-        let parameters = 7_533_195 / 10_000;
-        let count = |precision, width| weights(&path, precision) / width / 10_000;
-        assert_eq!(count(Precision::Full, 4), parameters);
-        assert_eq!(count(Precision::Half, 2), parameters);
-        let missing = dir.path().join("none.safetensors");
-        assert_eq!(weights(&missing, Precision::Full), 0);
     }
 }

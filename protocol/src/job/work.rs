@@ -102,17 +102,14 @@ impl JobSpec {
     }
 
     /// Returns how many pairs of passes one evaluation is: one, and more for prompts joined by `AND`. Of two
-    /// prompts that are blended the one with more counts.
+    /// blended prompts with different joins only the nearer one is followed, so it is what counts.
     fn passes(&self) -> u32 {
-        let joined = |prompt: &String| {
-            prompt
-                .split_whitespace()
-                .filter(|word| *word == "AND")
-                .count()
+        let followed = match &self.blend {
+            Some(blend) if blend.amount.share_millionths() >= 500_000 => &blend.prompt,
+            Some(_) | None => &self.prompt,
         };
-        let blended = self.blend.as_ref().map(|blend| &blend.prompt);
-        let joins = std::iter::once(&self.prompt).chain(blended).map(joined);
-        let prompts = u32::try_from(joins.max().unwrap_or(0))
+        let joined = followed.split_whitespace().filter(|word| *word == "AND");
+        let prompts = u32::try_from(joined.count())
             .unwrap_or(u32::MAX)
             .saturating_add(1);
         // One pass for each prompt and one for the negative, two to a pair.
@@ -135,24 +132,19 @@ mod tests {
     }
 
     #[test]
-    fn prompts_joined_by_and_count_in_a_blend_too() {
+    fn e74_of_blended_prompts_the_nearer_one_counts() {
         let plain = JobSpec::plain(CardId::from_bytes([0; 32]), "a kite");
-        let joined = "a kite AND a hill AND a sun";
-        let blended = JobSpec {
+        let blended = |millionths| JobSpec {
             blend: Some(Blend {
-                prompt: joined.to_owned(),
+                prompt: "a kite AND a hill AND a sun".to_owned(),
                 negative: String::new(),
-                amount: Micro::from_millionths(500_000),
+                amount: Micro::from_millionths(millionths),
                 seed: 2,
             }),
             ..plain.clone()
         };
-        let alone = JobSpec {
-            prompt: joined.to_owned(),
-            ..plain.clone()
-        };
-        assert_eq!(blended.evaluations(), 2 * plain.evaluations());
-        assert_eq!(blended.evaluations(), alone.evaluations());
+        assert_eq!(blended(499_999).evaluations(), plain.evaluations());
+        assert_eq!(blended(500_000).evaluations(), 2 * plain.evaluations());
     }
 
     #[test]
