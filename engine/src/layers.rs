@@ -146,15 +146,6 @@ impl Gated {
     }
 }
 
-/// Returns a bias in the type it is computed with: on a processor that is `f32`, however it is stored.
-fn computed(bias: &Tensor) -> Result<Tensor> {
-    if bias.device().is_cpu() {
-        bias.to_dtype(DType::F32)
-    } else {
-        Ok(bias.clone())
-    }
-}
-
 /// A convolution over `[batch, channels, height, width]`.
 #[derive(Debug)]
 pub(crate) struct Conv {
@@ -179,7 +170,7 @@ impl Conv {
         })?;
         Ok(Self {
             packed,
-            bias: computed(&bias)?.unsqueeze(0)?,
+            bias: computing(&bias)?.unsqueeze(0)?,
             geometry,
             adapters: scope.runtime(),
         })

@@ -1,10 +1,10 @@
 """A whole picture from a half-precision checkpoint, Hearth against diffusers: peak memory and load time.
 
     cargo build --release -p hearth-engine --example picture
-    python tests/bench/engine_picture.py [--family sd15|sdxl] [--side 512] [--steps 2] [--threads 2] [--folder DIR] [SIDE...]
+    python tests/bench/engine_picture.py [--family sd15|sdxl] [--side 512] [--steps 2] [--threads 2] [--folder DIR] [PROGRAM...]
 
 Makes a checkpoint of the published size with random weights in f16 (kept in DIR; about 2 GB, SDXL 7 GB), reads it once so that it lies
-in the page cache, and draws a picture in a process of its own for each SIDE: `hearth` in f32, `hearth-half` with the weights kept as they
+in the page cache, and draws a picture in a process of its own for each PROGRAM: `hearth` in f32, `hearth-half` with the weights kept as they
 are, `diffusers` in f32 on torch. Peak memory is the process's largest resident set as the system counts it; loaded is the time from a
 path to a model in memory, which excludes starting the process and importing libraries. Needs torch, diffusers and transformers.
 """
@@ -17,12 +17,6 @@ import subprocess
 import sys
 import time
 
-XL_UNET = dict(
-    block_out_channels=(320, 640, 1280), down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-    up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"), cross_attention_dim=2048, attention_head_dim=(5, 10, 20),
-    transformer_layers_per_block=(1, 2, 10), use_linear_projection=True, addition_embed_type="text_time", addition_time_embed_dim=256,
-    projection_class_embeddings_input_dim=2816,
-)
 CLIP_L = dict(vocab_size=49408, hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12, projection_dim=768)
 BIG_G = dict(vocab_size=49408, hidden_size=1280, intermediate_size=5120, num_hidden_layers=32, num_attention_heads=20, projection_dim=1280, hidden_act="gelu")
 
@@ -46,18 +40,14 @@ def tokenizer(folder):
 def make(folder, family):
     import diffusers
     import torch
+    from engine_unet import build
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
     torch.manual_seed(1)
     torch.set_default_dtype(torch.float16)
     xl = family == "sdxl"
-    unet = diffusers.UNet2DConditionModel(sample_size=64, **(XL_UNET if xl else dict(cross_attention_dim=768)))
-    kinds = lambda kind: (kind,) * 4
-    vae = diffusers.AutoencoderKL(
-        block_out_channels=(128, 256, 512, 512), layers_per_block=2, latent_channels=4,
-        down_block_types=kinds("DownEncoderBlock2D"), up_block_types=kinds("UpDecoderBlock2D"),
-        scaling_factor=0.13025 if xl else 0.18215,
-    )
+    unet, vae = build(family)
+    vae.register_to_config(scaling_factor=0.13025 if xl else 0.18215)
     scheduler = diffusers.EulerDiscreteScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", steps_offset=1)
     text = CLIPTextModel(CLIPTextConfig(**CLIP_L))
     parts = dict(unet=unet, vae=vae, scheduler=scheduler, text_encoder=text, tokenizer=tokenizer(folder / "tokenizer"))
@@ -100,9 +90,9 @@ def main():
     p.add_argument("--steps", type=int, default=2)
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("/tmp/hearth-bench-models"))
-    p.add_argument("--program", default="target/release/examples/picture")
+    p.add_argument("--hearth", default="target/release/examples/picture")
     p.add_argument("--role", choices=["make", "peer"], help=argparse.SUPPRESS)
-    p.add_argument("sides", nargs="*", default=["hearth", "hearth-half", "diffusers"])
+    p.add_argument("programs", nargs="*", default=["hearth", "hearth-half", "diffusers"])
     a = p.parse_args()
     folder = a.folder / a.family
     if a.role == "make":
@@ -118,11 +108,11 @@ def main():
             while block := f.read(1 << 24):
                 size += len(block)
     print(f"{a.family}, {size / 1e9:.2f} GB in f16, {a.side}x{a.side}, {a.steps} steps, {a.threads} threads, load {os.getloadavg()[0]:.1f}")
-    print("| side | loaded s | picture s | peak GB |\n|---|---|---|---|")
-    for side in a.sides:
-        ours = [a.program, str(folder), str(a.side), str(a.steps), "half" if side == "hearth-half" else "full"]
-        figures, peak = measured([*again, "--role", "peer"] if side == "diffusers" else ours, a.threads)
-        print(f"| {side} | {figures['loaded_s']:.2f} | {figures['picture_s']:.2f} | {peak:.2f} |", flush=True)
+    print("| program | loaded s | picture s | peak GB |\n|---|---|---|---|")
+    for program in a.programs:
+        ours = [a.hearth, str(folder), str(a.side), str(a.steps), "half" if program == "hearth-half" else "full"]
+        figures, peak = measured([*again, "--role", "peer"] if program == "diffusers" else ours, a.threads)
+        print(f"| {program} | {figures['loaded_s']:.2f} | {figures['picture_s']:.2f} | {peak:.2f} |", flush=True)
 
 
 main()

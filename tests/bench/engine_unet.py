@@ -119,4 +119,5 @@ def main():
     print(f"peak of Hearth's process {hearth.peak_gigabytes():.2f} GB")
 
 
-main()
+if __name__ == "__main__":
+    main()

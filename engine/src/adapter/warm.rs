@@ -107,9 +107,7 @@ impl WarmPart {
         self.touched = touched?;
         Ok(())
     }
-}
 
-impl WarmPart {
     /// Returns what a module has now: its own where adapters changed it, the clean model's otherwise.
     fn held(&mut self, path: &str) -> Option<&mut Held> {
         let own = self.touched.get_mut(path).and_then(|t| t.own.as_mut());
