@@ -6,7 +6,9 @@
 //! caller's, used for nothing but to hold back entries from the future.
 
 mod digest;
+mod pairs;
 pub mod query;
+mod standing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
@@ -18,9 +20,12 @@ use hearth_protocol::unit::{Seq, Timestamp};
 use hearth_protocol::wire::ForkProof;
 
 use crate::account::Accounts;
+use crate::amend::{Amendment, Amendments};
 use crate::chain::{self, Chains, Fit, Scrutiny};
+use crate::evidence::{Audits, Evidence};
 use crate::fork::{ProofError, verify_fork_proof};
 use crate::members::{Joining, Members};
+use crate::nets::{Half, Nets};
 use crate::order::{Rules, Terms, Word, WordKind};
 use crate::orders::Orders;
 use crate::rejection::Rejection;
@@ -68,6 +73,9 @@ pub struct Book {
     orders: Orders,
     transfers: Transfers,
     lines: Lines,
+    nets: Nets,
+    audits: Audits,
+    amendments: Amendments,
     accounts: Accounts,
     strangers: usize,
     deferred: BTreeMap<(Timestamp, EntryHash), Entry>,
@@ -85,6 +93,9 @@ impl Book {
             orders: Orders::default(),
             transfers: Transfers::default(),
             lines: Lines::default(),
+            nets: Nets::default(),
+            audits: Audits::default(),
+            amendments: Amendments::default(),
             accounts: Accounts::default(),
             strangers: 0,
             deferred: BTreeMap::new(),
@@ -93,11 +104,7 @@ impl Book {
     }
 
     fn rules(&self) -> Rules<'_> {
-        Rules {
-            chains: &self.chains,
-            members: &self.members,
-            windows: self.charter.windows,
-        }
+        rules(&self.chains, &self.members, &self.nets, &self.charter)
     }
 
     /// Puts an entry in. `now` is this node's clock; entries further ahead than the charter's
@@ -217,12 +224,18 @@ impl Book {
             return Insertion::Invalid(rejection);
         }
         self.digest = OnceLock::new();
-        self.chains.store(hash, entry, frozen);
+        let heal_changed = self.chains.store(hash, entry, frozen);
         if !self.members.has_joined(&header.author) {
             self.strangers += 1;
         }
         if let (false, Some(body)) = (frozen, body) {
             self.apply(hash, &header, &body);
+        }
+        if heal_changed {
+            self.refresh_node(&header.author);
+        }
+        for pair in self.nets.waiting_for(&hash) {
+            self.refresh_pair(&pair);
         }
         match rival {
             Some(proof) if self.note_fork(&proof) => Insertion::Forked(Box::new(proof)),
@@ -331,10 +344,53 @@ impl Book {
                     is_counted: false,
                 };
                 self.transfers.add(hash, transfer);
-                let rules = rules(&self.chains, &self.members, &self.charter);
+                let rules = rules(&self.chains, &self.members, &self.nets, &self.charter);
                 self.transfers.refresh(hash, &rules, &mut self.accounts);
             }
             Body::Leave => self.members.add_leave(author, seq),
+            Body::Audit {
+                receipt,
+                steps,
+                distance,
+                verdict,
+            } => {
+                let found = Evidence {
+                    entry: hash,
+                    auditor: author,
+                    steps: *steps,
+                    distance: *distance,
+                    verdict: *verdict,
+                };
+                self.audits.add(*receipt, seq, found);
+            }
+            Body::PairNet(net) => {
+                let half = Half {
+                    hash,
+                    seq,
+                    net: *net,
+                };
+                let pair = self.nets.add(author, half);
+                self.refresh_pair(&pair);
+            }
+            Body::Amend {
+                prices,
+                caps,
+                rules,
+            } => {
+                if author == self.charter.founder {
+                    let amendment = Amendment {
+                        prices: *prices,
+                        caps: *caps,
+                        rules: rules.clone(),
+                    };
+                    self.amendments.add((seq, hash), amendment);
+                }
+            }
+            Body::Heal { tips, .. } => {
+                if self.chains.add_heal(&author, (seq, hash), tips.clone()) {
+                    self.refresh_node(&author);
+                }
+            }
         }
         if let Some(clock) = self.chains.clock(&author) {
             for order in self.orders.due(&author, clock) {
@@ -356,23 +412,32 @@ impl Book {
     }
 
     fn refresh_order(&mut self, hash: EntryHash) {
-        let rules = rules(&self.chains, &self.members, &self.charter);
+        let rules = rules(&self.chains, &self.members, &self.nets, &self.charter);
         self.orders.refresh(hash, &rules, &mut self.accounts);
     }
 
     fn refresh_node(&mut self, node: &NodeId) {
-        let rules = rules(&self.chains, &self.members, &self.charter);
+        let rules = rules(&self.chains, &self.members, &self.nets, &self.charter);
         self.orders.refresh_party(node, &rules, &mut self.accounts);
         self.transfers
             .refresh_party(node, &rules, &mut self.accounts);
+        for pair in self.nets.pairs_of(node) {
+            self.refresh_pair(&pair);
+        }
     }
 }
 
 /// Borrows what the rules read, and nothing else of the book.
-fn rules<'a>(chains: &'a Chains, members: &'a Members, charter: &Charter) -> Rules<'a> {
+fn rules<'a>(
+    chains: &'a Chains,
+    members: &'a Members,
+    nets: &'a Nets,
+    charter: &Charter,
+) -> Rules<'a> {
     Rules {
         chains,
         members,
+        nets,
         windows: charter.windows,
     }
 }

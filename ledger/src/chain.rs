@@ -1,8 +1,10 @@
 //! The first layer: entries that are valid parts of chains, branches side by side.
 //!
 //! Decides by the entry, its predecessor and the commons alone, so every node decides alike.
-//! Keeps every entry by hash and every chain as a tree of places; knows forks, knows nothing of
-//! what entries do.
+//! Keeps every entry by hash and every chain as a tree of places; knows forks and whether they
+//! are healed, knows nothing else of what entries do.
+
+mod heal;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,6 +17,9 @@ use hearth_protocol::wire::{ForkProof, Head};
 
 use crate::fork;
 use crate::rejection::Rejection;
+
+/// How often the highest proof of one author may be replaced: a forker can make them without end.
+const REFORKS_MAX: u8 = 16;
 
 /// An entry of a chain, and whether an unknown version at or before it stops its effect.
 #[derive(Debug, Clone)]
@@ -65,7 +70,15 @@ pub(crate) enum Fit {
 #[derive(Debug, Clone, Default)]
 struct Chain {
     places: BTreeSet<(Seq, EntryHash)>,
+    /// Proof at the lowest place.
     fork: Option<ForkProof>,
+    /// Proof at the highest place, if that is another one.
+    refork: Option<ForkProof>,
+    reforks: u8,
+    /// Heals that stand in the chain, whether or not they have an effect.
+    heals: BTreeMap<(Seq, EntryHash), Vec<EntryHash>>,
+    /// The heal from which on the chain counts again.
+    healed: Option<(Seq, EntryHash)>,
     clock: Option<Timestamp>,
     past_fork: usize,
 }
@@ -75,14 +88,44 @@ impl Chain {
         self.fork.as_ref().map(|proof| proof.left.trusted().seq)
     }
 
+    /// Returns whether entries at a place count: before a fork, or from its heal on, where the
+    /// heal's own line alone stands.
     fn is_live(&self, seq: Seq) -> bool {
         self.fork_seq().is_none_or(|fork| seq < fork)
+            || self.healed.is_some_and(|(healed, _)| seq >= healed)
+    }
+
+    /// Keeps a proof at the lowest place, or at the highest while that may still rise.
+    fn keep(&mut self, proof: ForkProof) -> bool {
+        let seq = proof.left.trusted().seq;
+        match self.fork_seq() {
+            None => self.fork = Some(proof),
+            Some(lowest) if seq < lowest => {
+                let before = self.fork.replace(proof);
+                self.refork = self.refork.take().or(before);
+            }
+            Some(lowest) => {
+                let highest = self.refork_seq().unwrap_or(lowest);
+                if seq <= highest || self.reforks >= REFORKS_MAX {
+                    return false;
+                }
+                self.reforks += 1;
+                self.refork = Some(proof);
+            }
+        }
+        true
+    }
+
+    fn refork_seq(&self) -> Option<Seq> {
+        self.refork.as_ref().map(|proof| proof.left.trusted().seq)
     }
 
     fn tip(&self) -> Option<(Seq, EntryHash)> {
         match self.fork_seq() {
-            None => self.places.last().copied(),
-            Some(fork) => self.places.range(..(fork, NO_PREV)).next_back().copied(),
+            Some(fork) if self.healed.is_none() => {
+                self.places.range(..(fork, NO_PREV)).next_back().copied()
+            }
+            Some(_) | None => self.places.last().copied(),
         }
     }
 }
@@ -172,13 +215,18 @@ impl Chains {
         self.chains.get(author).and_then(|c| c.fork.as_ref())
     }
 
+    /// Returns the author's second proof, of a fork past a heal.
+    pub(crate) fn refork(&self, author: &NodeId) -> Option<&ForkProof> {
+        self.chains.get(author).and_then(|c| c.refork.as_ref())
+    }
+
     pub(crate) fn forks(&self) -> impl Iterator<Item = (&NodeId, &ForkProof)> {
         self.chains
             .iter()
             .filter_map(|(author, chain)| chain.fork.as_ref().map(|fork| (author, fork)))
     }
 
-    /// Returns the newest entry before any fork.
+    /// Returns the newest entry that counts.
     pub(crate) fn tip(&self, author: &NodeId) -> Option<Head> {
         let (seq, hash) = self.chains.get(author)?.tip()?;
         let author = *author;
@@ -240,10 +288,12 @@ impl Chains {
             .map(|(_, hash)| hash)
     }
 
-    /// Stores an entry that fits.
-    pub(crate) fn store(&mut self, hash: EntryHash, entry: Entry, frozen: bool) {
+    /// Stores an entry that fits; returns whether the author's heal gained or lost its effect.
+    pub(crate) fn store(&mut self, hash: EntryHash, entry: Entry, frozen: bool) -> bool {
         let header = *entry.header.trusted();
         let chain = self.chains.entry(header.author).or_default();
+        let is_whole = chain.fork.is_none() || chain.healed.is_some();
+        let goes_on = is_whole && chain.tip().is_none_or(|(_, tip)| tip == header.prev);
         chain.places.insert((header.seq, hash));
         if !chain.is_live(header.seq) {
             chain.past_fork += 1;
@@ -251,25 +301,38 @@ impl Chains {
             chain.clock = chain.clock.max(Some(header.time));
         }
         self.entries.insert(hash, Stored { entry, frozen });
+        !goes_on && self.judge_heals(&header.author)
     }
 
-    /// Keeps a checked proof if it is the author's first or at an earlier place than the known.
+    /// Keeps a checked proof if it is the author's first, at the lowest place so far or at the
+    /// highest. Returns whether it does.
     pub(crate) fn note_fork(&mut self, proof: ForkProof) -> bool {
-        let header = *proof.left.trusted();
-        let chain = self.chains.entry(header.author).or_default();
-        if !chain.is_live(header.seq) {
+        let author = proof.left.trusted().author;
+        let chain = self.chains.entry(author).or_default();
+        if !chain.keep(proof) {
             return false;
         }
-        chain.fork = Some(proof);
-        chain.past_fork = chain.places.range((header.seq, NO_PREV)..).count();
-        chain.clock = chain
-            .places
-            .range(..(header.seq, NO_PREV))
-            .rev()
-            .filter_map(|(_, hash)| self.entries.get(hash))
-            .find(|stored| !stored.frozen)
-            .map(|stored| stored.header().time);
+        chain.healed = None;
+        self.reckon(&author);
+        self.judge_heals(&author);
         true
+    }
+
+    /// Counts anew what lies past the author's fork, and finds its clock.
+    fn reckon(&mut self, author: &NodeId) {
+        let Some(chain) = self.chains.get_mut(author) else {
+            return;
+        };
+        let dead = chain.places.iter().filter(|(seq, _)| !chain.is_live(*seq));
+        let past_fork = dead.count();
+        let live = chain.places.iter().rev();
+        let mut live = live.filter(|(seq, _)| chain.is_live(*seq));
+        let last = live.find_map(|(_, hash)| {
+            let stored = self.entries.get(hash)?;
+            (!stored.frozen).then(|| stored.header().time)
+        });
+        chain.past_fork = past_fork;
+        chain.clock = last;
     }
 
     /// Returns entries from a place on in order, past a fork only those in `kept`.

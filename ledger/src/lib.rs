@@ -7,15 +7,18 @@
 //! `specs/ledger.md`. Nothing here talks to peers: callers bring entries and ask for suffixes.
 
 mod account;
+mod amend;
 pub mod audit;
 pub mod author;
 pub mod book;
 mod chain;
 pub mod credit;
+pub mod evidence;
 pub mod fork;
 pub mod journal;
 pub mod ledger;
 mod members;
+mod nets;
 pub mod order;
 mod orders;
 pub mod rejection;
@@ -31,6 +34,7 @@ pub use author::Author;
 pub use book::{Book, Insertion};
 pub use chain::Want;
 pub use credit::{Credit, room, room_beside_holds};
+pub use evidence::Evidence;
 pub use fork::verify_fork_proof;
 pub use ledger::{ForkError, Ledger, OpenError, Received, WriteError};
 pub use order::{Acceptance, DisputeCause, OrderState, OrderView, ReceiptView, VoidBy};

@@ -14,6 +14,7 @@ use hearth_protocol::unit::{Millikudos, Seq, Timestamp};
 
 use crate::chain::Chains;
 use crate::members::Members;
+use crate::nets::{Horizon, Nets};
 use crate::standing::{NoEffect, Wait};
 
 /// Where an order stands.
@@ -149,16 +150,19 @@ pub(crate) struct Charge {
     pub(crate) verdict: Option<Verdict>,
     pub(crate) is_voided: bool,
     pub(crate) is_window_over: bool,
+    /// Both sides closed the account over it.
+    pub(crate) is_closed: bool,
 }
 
 impl Charge {
     /// Orders a job's receipts: the least is the one that may be undisputed.
     pub(crate) fn rank(&self, order: EntryHash) -> Rank {
         let class = match self.verdict {
-            Some(Verdict::Accepted) => 0,
-            None if !self.is_voided => 1,
-            None => 2,
-            Some(Verdict::Disputed(_)) => 3,
+            _ if self.is_closed => 0,
+            Some(Verdict::Accepted) => 1,
+            None if !self.is_voided => 2,
+            None => 3,
+            Some(Verdict::Disputed(_)) => 4,
         };
         (class, self.time, self.receipt, order)
     }
@@ -174,11 +178,25 @@ pub(crate) enum Claim {
     Other(OrderState),
 }
 
+impl Claim {
+    /// Returns the claim as it would stand if nobody had closed the account.
+    pub(crate) const fn as_open(self) -> Self {
+        match self {
+            Self::Charged(charge) => Self::Charged(Charge {
+                is_closed: false,
+                ..charge
+            }),
+            Self::Other(state) => Self::Other(state),
+        }
+    }
+}
+
 /// What the rules read beside the words themselves.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rules<'a> {
     pub(crate) chains: &'a Chains,
     pub(crate) members: &'a Members,
+    pub(crate) nets: &'a Nets,
     pub(crate) windows: Windows,
 }
 
@@ -208,6 +226,12 @@ impl Rules<'_> {
     /// Returns whether the node's own live chain holds a date later than this one.
     pub(crate) fn is_past(&self, node: &NodeId, date: Timestamp) -> bool {
         self.chains.clock(node).is_some_and(|clock| clock > date)
+    }
+
+    /// Returns how far words on an order are heard, if both sides closed the account over it.
+    pub(crate) fn horizon(&self, terms: &Terms) -> Option<Horizon> {
+        self.nets
+            .horizon(&terms.requester, &terms.provider, terms.seq)
     }
 
     /// Returns the date at whose passing silence becomes acceptance.
@@ -248,24 +272,59 @@ pub(crate) fn receipt_fault(
     }
 }
 
-/// Returns the requester's last void that is dated past the deadline.
-fn requester_void(terms: &Terms, words: &Words, rules: &Rules<'_>) -> bool {
-    words_of(words, &terms.requester)
-        .rev()
-        .any(|(seq, _, word)| {
-            matches!(word.kind, WordKind::Void)
-                && rules.counts(&terms.requester, seq)
-                && word.time > terms.deadline
+/// Which words on one order are heard: those of authors that count, up to where both closed the
+/// account.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Hearing<'a> {
+    pub(crate) rules: &'a Rules<'a>,
+    pub(crate) terms: &'a Terms,
+    pub(crate) horizon: Option<Horizon>,
+}
+
+impl Hearing<'_> {
+    /// Returns whether a party's entry at a place is heard.
+    pub(crate) fn hears(&self, author: &NodeId, seq: Seq) -> bool {
+        self.rules.counts(author, seq) && !self.is_beyond(author, seq)
+    }
+
+    /// Returns whether a party's entry stands after both closed the account.
+    pub(crate) fn is_beyond(&self, author: &NodeId, seq: Seq) -> bool {
+        self.horizon.is_some_and(|horizon| {
+            let is_requester = *author == self.terms.requester;
+            seq > if is_requester {
+                horizon.requester
+            } else {
+                horizon.provider
+            }
         })
+    }
+
+    /// Returns whether the requester's clock shows more than a date.
+    fn is_past(&self, date: Timestamp) -> bool {
+        self.horizon.map_or_else(
+            || self.rules.is_past(&self.terms.requester, date),
+            |horizon| horizon.clock > date,
+        )
+    }
+
+    /// Returns whether the requester voided the order after its deadline.
+    fn requester_void(&self, words: &Words) -> bool {
+        let requester = &self.terms.requester;
+        words_of(words, requester).any(|(seq, _, word)| {
+            matches!(word.kind, WordKind::Void)
+                && self.hears(requester, seq)
+                && word.time > self.terms.deadline
+        })
+    }
 }
 
 /// Decides what the words on one order claim. `verdict` finds the requester's last ack.
 pub(crate) fn judge(
-    terms: &Terms,
+    hearing: &Hearing<'_>,
     words: &Words,
-    rules: &Rules<'_>,
     verdict: impl Fn(&EntryHash) -> Option<Verdict>,
 ) -> Claim {
+    let Hearing { rules, terms, .. } = *hearing;
     let Terms {
         requester,
         provider,
@@ -285,8 +344,8 @@ pub(crate) fn judge(
     if !rules.members.has_joined(&provider) {
         return Claim::Other(OrderState::Waiting(Wait::Counterparty));
     }
-    let is_voided = requester_void(terms, words, rules);
-    let mut spoken = words_of(words, &provider).filter(|(seq, ..)| rules.counts(&provider, *seq));
+    let is_voided = hearing.requester_void(words);
+    let mut spoken = words_of(words, &provider).filter(|(seq, ..)| hearing.hears(&provider, *seq));
     let first = spoken.next();
     if let Some((
         _,
@@ -304,7 +363,8 @@ pub(crate) fn judge(
             time: *time,
             verdict: verdict(hash),
             is_voided,
-            is_window_over: rules.is_past(&requester, rules.window_end(terms)),
+            is_window_over: hearing.is_past(rules.window_end(terms)),
+            is_closed: hearing.horizon.is_some(),
         });
     }
     let provider_void = first
@@ -317,7 +377,7 @@ pub(crate) fn judge(
         OrderState::Voided(VoidBy::Provider)
     } else if is_voided {
         OrderState::Voided(VoidBy::Requester)
-    } else if rules.is_past(&requester, terms.deadline) {
+    } else if hearing.is_past(terms.deadline) {
         OrderState::Expired
     } else {
         OrderState::Held
@@ -331,6 +391,7 @@ pub(crate) fn settle(claim: &Claim, is_first_of_job: bool) -> OrderState {
         Claim::Charged(charge) => charge,
     };
     let acceptance = match charge.verdict {
+        _ if charge.is_closed => Acceptance::Accepted,
         Some(Verdict::Disputed(code)) => Acceptance::Disputed(DisputeCause::Said(code)),
         Some(Verdict::Accepted) | None if !is_first_of_job => {
             Acceptance::Disputed(DisputeCause::Duplicate)

@@ -4,6 +4,8 @@
 //! changes an order's state calls [`Orders::refresh`]: a word, an ack, the requester's clock
 //! passing a date ([`Orders::due`]), a member, a fork.
 
+mod pair;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use hearth_protocol::entry::Verdict;
@@ -12,8 +14,8 @@ use hearth_protocol::unit::{Millikudos, Seq, Timestamp};
 
 use crate::account::{Accounts, Turn};
 use crate::order::{
-    Acceptance, Claim, OrderState, OrderView, Rank, Rules, Terms, Word, WordKind, Words, judge,
-    receipt_fault, settle, words_of,
+    Acceptance, Claim, Hearing, OrderState, OrderView, Rank, Rules, Terms, Word, WordKind, Words,
+    judge, receipt_fault, settle, words_of,
 };
 use crate::standing::{NoEffect, Standing, Wait};
 
@@ -93,17 +95,13 @@ impl Orders {
         self.receipts.get(&receipt).copied()
     }
 
-    fn last_ack(
-        &self,
-        receipt: &EntryHash,
-        author: NodeId,
-        rules: &Rules<'_>,
-    ) -> Option<(EntryHash, Verdict)> {
+    fn last_ack(&self, receipt: &EntryHash, hearing: &Hearing<'_>) -> Option<(EntryHash, Verdict)> {
+        let author = hearing.terms.requester;
         self.acks
             .get(&(*receipt, author))?
             .iter()
             .rev()
-            .find(|((seq, _), _)| rules.counts(&author, *seq))
+            .find(|((seq, _), _)| hearing.hears(&author, *seq))
             .map(|((_, hash), verdict)| (*hash, *verdict))
     }
 
@@ -145,9 +143,14 @@ impl Orders {
             return;
         };
         let (terms, old) = (*terms, *old);
-        let new = judge(&terms, words, rules, |receipt| {
-            self.last_ack(receipt, terms.requester, rules)
-                .map(|(_, verdict)| verdict)
+        let hearing = Hearing {
+            rules,
+            terms: &terms,
+            horizon: rules.horizon(&terms),
+        };
+        let new = judge(&hearing, words, |receipt| {
+            let last = self.last_ack(receipt, &hearing);
+            last.map(|(_, verdict)| verdict)
         });
         let job = (terms.requester, terms.job);
         let first_before = self.first_of(&job);
@@ -307,6 +310,13 @@ impl Orders {
         orders.filter_map(|hash| self.view(hash)).collect()
     }
 
+    /// Returns the order a receipt settles, if it does.
+    pub(crate) fn settled_by(&self, receipt: &EntryHash) -> Option<OrderView> {
+        let order = self.view(self.receipts.get(receipt)?)?;
+        let is_it = order.receipt().is_some_and(|r| r.hash == *receipt);
+        is_it.then_some(order)
+    }
+
     pub(crate) fn rescued(&self, author: &NodeId) -> BTreeSet<EntryHash> {
         self.rescued.get(author).cloned().unwrap_or_default()
     }
@@ -332,16 +342,19 @@ impl Orders {
 
     pub(crate) fn standing_of_receipt(
         &self,
-        (author, _, hash): (NodeId, Seq, EntryHash),
+        (author, seq, hash): (NodeId, Seq, EntryHash),
         order: &EntryHash,
-        amount: Millikudos,
-        time: Timestamp,
+        (amount, time): (Millikudos, Timestamp),
+        rules: &Rules<'_>,
     ) -> Standing {
         let Some((record, terms)) = self.target(order) else {
             return Standing::Waiting(Wait::Target);
         };
         if author != terms.provider {
             return Standing::Without(NoEffect::NotParty);
+        }
+        if is_beyond(&terms, &author, seq, rules) {
+            return Standing::Without(NoEffect::Closed);
         }
         match record.state {
             OrderState::Settled(receipt) if receipt.hash == hash => Standing::Effective,
@@ -363,9 +376,10 @@ impl Orders {
 
     pub(crate) fn standing_of_void(
         &self,
-        author: NodeId,
+        (author, seq): (NodeId, Seq),
         order: &EntryHash,
         time: Timestamp,
+        rules: &Rules<'_>,
     ) -> Standing {
         let Some((record, terms)) = self.target(order) else {
             return Standing::Waiting(Wait::Target);
@@ -373,6 +387,9 @@ impl Orders {
         let is_provider = author == terms.provider;
         if !is_provider && author != terms.requester {
             return Standing::Without(NoEffect::NotParty);
+        }
+        if is_beyond(&terms, &author, seq, rules) {
+            return Standing::Without(NoEffect::Closed);
         }
         if !is_provider && time <= terms.deadline {
             return Standing::Without(NoEffect::TooEarly);
@@ -387,8 +404,7 @@ impl Orders {
 
     pub(crate) fn standing_of_ack(
         &self,
-        author: NodeId,
-        hash: &EntryHash,
+        (author, seq, hash): (NodeId, Seq, &EntryHash),
         receipt: &EntryHash,
         rules: &Rules<'_>,
     ) -> Standing {
@@ -401,9 +417,17 @@ impl Orders {
         if author != terms.requester {
             return Standing::Without(NoEffect::NotParty);
         }
+        if is_beyond(&terms, &author, seq, rules) {
+            return Standing::Without(NoEffect::Closed);
+        }
+        let hearing = Hearing {
+            rules,
+            terms: &terms,
+            horizon: rules.horizon(&terms),
+        };
         match record.state {
             OrderState::Settled(settled) if settled.hash == *receipt => {
-                match self.last_ack(receipt, author, rules) {
+                match self.last_ack(receipt, &hearing) {
                     Some((last, _)) if last != *hash => Standing::Without(NoEffect::Superseded),
                     Some(_) | None => Standing::Effective,
                 }
@@ -421,6 +445,17 @@ impl Orders {
         let record = self.records.get(order)?;
         Some((record, record.terms?))
     }
+}
+
+/// Returns whether a party's entry stands after both closed the account over an order.
+fn is_beyond(terms: &Terms, author: &NodeId, seq: Seq, rules: &Rules<'_>) -> bool {
+    let horizon = rules.horizon(terms);
+    let hearing = Hearing {
+        rules,
+        terms,
+        horizon,
+    };
+    hearing.is_beyond(author, seq)
 }
 
 /// Returns the date at whose passing by the requester's clock the state changes.

@@ -26,6 +26,12 @@ pub enum Wait {
     /// The member who gave the invite.
     #[error("who gave the invite is not a member yet")]
     Issuer,
+    /// The other half of a pair's checkpoint.
+    #[error("the other side has not written its half")]
+    Mirror,
+    /// Branches of a forked chain that a heal must name or that it names.
+    #[error("branches of the chain are missing here, or not named by it")]
+    Branches,
 }
 
 /// Why an entry does nothing. Codes are stable (`specs/ledger.md`).
@@ -94,6 +100,27 @@ pub enum NoEffect {
     /// A receipt stands against it.
     #[error("the order is settled by a receipt")]
     Settled,
+    /// An audit by one of the two parties.
+    #[error("its author is a party of what it audits")]
+    Party,
+    /// A pair's checkpoint stands after what it speaks of.
+    #[error("both sides closed the account up to there")]
+    Closed,
+    /// A checkpoint whose sums are not those of the pair.
+    #[error("the sums are not what the two did for one another")]
+    Sums,
+    /// A checkpoint over an order that is open, pending or disputed.
+    #[error("something below it is open, pending or disputed")]
+    Open,
+    /// A checkpoint whose places are not below it, or lie before an earlier one's.
+    #[error("its places are not in order")]
+    Places,
+    /// An amendment by somebody else than the founder.
+    #[error("only the founder may amend the charter")]
+    NotFounder,
+    /// A heal of a chain that did not fork.
+    #[error("the chain had not forked")]
+    NoFork,
 }
 
 impl NoEffect {
@@ -121,6 +148,13 @@ impl NoEffect {
             Self::AfterDeadline => 119,
             Self::TooEarly => 120,
             Self::Settled => 121,
+            Self::Party => 122,
+            Self::Closed => 123,
+            Self::Sums => 124,
+            Self::Open => 125,
+            Self::Places => 126,
+            Self::NotFounder => 127,
+            Self::NoFork => 128,
         }
     }
 }

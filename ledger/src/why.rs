@@ -128,6 +128,12 @@ fn transfer_text(reason: &TransferReason, is_given: bool) -> String {
     match (reason, is_given) {
         (TransferReason::Gift, true) => "gift given".to_owned(),
         (TransferReason::Gift, false) => "gift received".to_owned(),
+        (TransferReason::Bounty { id }, true) => format!("share of bounty {} paid", id.short()),
+        (TransferReason::Bounty { id }, false) => format!("share of bounty {}", id.short()),
+        (TransferReason::Audit { receipt }, true) => {
+            format!("paid for auditing {}", receipt.short())
+        }
+        (TransferReason::Audit { receipt }, false) => format!("audited {}", receipt.short()),
         (TransferReason::Seeding { bytes, .. }, true) => format!("thanks for {bytes} seeded"),
         (TransferReason::Seeding { bytes, .. }, false) => format!("thanked for seeding {bytes}"),
     }

@@ -24,6 +24,9 @@ pub enum DecodeError {
     /// Decodes, but is not the canonical spelling of what it says.
     #[error("not the canonical encoding")]
     NotCanonical,
+    /// A list in it has a length or an order that it may not have.
+    #[error("a list in it is too short, too long or not in order")]
+    Bounds,
 }
 
 /// Encodes a value canonically.

@@ -6,9 +6,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::charter::Invite;
+use crate::charter::{Caps, Invite, PriceTable};
 use crate::codec::{self, DecodeError};
-use crate::id::{BodyHash, Commitment, CommonsId, EntryHash, NodeId};
+use crate::id::{BodyHash, BountyId, Commitment, CommonsId, EntryHash, NodeId};
 use crate::limits;
 use crate::sign::{Domain, Signable, Signature, Signed};
 use crate::unit::{ByteCount, Millikudos, Millis, Seq, Timestamp};
@@ -74,9 +74,15 @@ impl Entry {
     /// Decodes the body of a known version.
     ///
     /// # Errors
-    /// [`DecodeError`] when it is not the canonical encoding of a known body.
+    /// [`DecodeError`] when it is not the canonical encoding of a known body, or a list in it is
+    /// empty, too long or not in order.
     pub fn decode_body(&self) -> Result<Body, DecodeError> {
-        codec::decode(&self.body, limits::BODY_LEN_MAX)
+        let body: Body = codec::decode(&self.body, limits::BODY_LEN_MAX)?;
+        if body.is_bounded() {
+            Ok(body)
+        } else {
+            Err(DecodeError::Bounds)
+        }
     }
 
     /// Returns whether the header names these body bytes.
@@ -155,6 +161,107 @@ pub enum Body {
     },
     /// A member leaves; its debts and credits stand.
     Leave,
+    /// A third party looked at a receipt's work; evidence, it moves nothing.
+    Audit {
+        /// The receipt looked at.
+        receipt: EntryHash,
+        /// Steps computed again.
+        steps: u32,
+        /// Largest distance found between the two results, in millionths of full range.
+        distance: u32,
+        /// What follows from it.
+        verdict: AuditVerdict,
+    },
+    /// Half of a pair's checkpoint: what each did for the other up to a place in both chains.
+    PairNet(PairNet),
+    /// The founder changes what the charter leaves open; its latest word on each counts.
+    Amend {
+        /// New prices.
+        prices: Option<PriceTable>,
+        /// New credit caps.
+        caps: Option<Caps>,
+        /// New rules in words.
+        rules: Option<String>,
+    },
+    /// An author whose chain forked names every branch and goes on, on probation.
+    Heal {
+        /// The newest entry of every branch in order of hash, 2 to
+        /// [`HEAL_TIPS_MAX`](limits::HEAL_TIPS_MAX).
+        tips: Vec<EntryHash>,
+        /// How it came to it.
+        reason: HealReason,
+    },
+}
+
+impl Body {
+    /// Returns whether every list in it has a length and order it may have.
+    fn is_bounded(&self) -> bool {
+        match self {
+            Self::Heal { tips, .. } => {
+                (2..=limits::HEAL_TIPS_MAX).contains(&tips.len())
+                    && tips.is_sorted_by(|left, right| left < right)
+            }
+            Self::Join { .. }
+            | Self::Trust { .. }
+            | Self::Order { .. }
+            | Self::Receipt { .. }
+            | Self::Void { .. }
+            | Self::Ack { .. }
+            | Self::Transfer { .. }
+            | Self::Leave
+            | Self::Audit { .. }
+            | Self::PairNet(_)
+            | Self::Amend { .. } => true,
+        }
+    }
+}
+
+/// One side's half of a pair's checkpoint. It has an effect beside its mirror image alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PairNet {
+    /// The other side.
+    pub peer: NodeId,
+    /// What the author did for the peer and transferred to it, from the start of both chains.
+    pub given: u64,
+    /// What the peer did for the author and transferred to it.
+    pub taken: u64,
+    /// Last place of the author's chain that is covered.
+    pub own: Place,
+    /// Last place of the peer's chain that is covered.
+    pub theirs: Place,
+}
+
+/// A place of a chain and the entry that stands there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Place {
+    /// The place.
+    pub seq: Seq,
+    /// The entry.
+    pub hash: EntryHash,
+}
+
+/// What an audit found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AuditVerdict {
+    /// The result is what the job gives, within tolerance.
+    Passed,
+    /// It is not.
+    Failed,
+}
+
+/// How a chain came to fork, in its author's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HealReason {
+    /// An older copy of the node's folder was put back.
+    Restored,
+    /// One key was used on two machines.
+    TwoMachines,
+    /// Something else.
+    Other,
 }
 
 /// An invite with the proof that its user holds the secret.
@@ -258,5 +365,15 @@ pub enum TransferReason {
         blobs: Commitment,
         /// How many bytes.
         bytes: ByteCount,
+    },
+    /// A share of a bounty.
+    Bounty {
+        /// Which.
+        id: BountyId,
+    },
+    /// Pay for an audit.
+    Audit {
+        /// The receipt that was looked at.
+        receipt: EntryHash,
     },
 }

@@ -174,6 +174,10 @@ id!(
     CardId
 );
 id!(
+    /// BLAKE3 of the canonical unsigned bounty.
+    BountyId
+);
+id!(
     /// BLAKE3 of a blob's bytes: the iroh-blobs hash and the hash Civitai calls BLAKE3.
     BlobHash
 );

@@ -12,6 +12,8 @@ pub const AMOUNT_MK_MAX: u64 = 1_000_000_000_000;
 pub const BODY_LEN_MAX: usize = 2 * 1024;
 /// Longest canonical entry: header, signature and body.
 pub const ENTRY_LEN_MAX: usize = BODY_LEN_MAX + 512;
+/// Most branches one `Heal` names: a backup put back twice makes three.
+pub const HEAL_TIPS_MAX: usize = 8;
 /// Longest gossip payload: what gossipsub forwards without splitting.
 pub const GOSSIP_LEN_MAX: usize = 64 * 1024;
 /// Longest frame on a stream between members: a preview and a page of entries fit.

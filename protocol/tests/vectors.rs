@@ -21,11 +21,11 @@ use hearth_protocol::engine::{
     AssetFile, Assets, DeviceFacts, EngineCall, EngineEvent, FailedEnd, ModelAsset, OutputFile,
 };
 use hearth_protocol::entry::{
-    Body, DisputeCode, Energy, EnergyMethod, Entry, Header, InviteUse, NO_PREV, TransferReason,
-    VERSION, Verdict, VoidReason, Work, body_hash,
+    AuditVerdict, Body, DisputeCode, Energy, EnergyMethod, Entry, Header, HealReason, InviteUse,
+    NO_PREV, PairNet, Place, TransferReason, VERSION, Verdict, VoidReason, Work, body_hash,
 };
 use hearth_protocol::id::{
-    BlobHash, CardId, Commitment, CommonsId, EntryHash, JobId, NodeId, Salt, Sha256,
+    BlobHash, BountyId, CardId, Commitment, CommonsId, EntryHash, JobId, NodeId, Salt, Sha256,
 };
 use hearth_protocol::job::{
     Blend, Compat, EmbeddingUse, Failure, Family, Fit, Hires, ImageFormat, InputRef, JobSpec,
@@ -167,7 +167,65 @@ fn bodies() -> Vec<(&'static str, Body)> {
                 },
             },
         ),
+        (
+            "bounty",
+            Body::Transfer {
+                to: NodeId::from_bytes([3; 32]),
+                amount: mk(1),
+                reason: TransferReason::Bounty {
+                    id: BountyId::from_bytes([7; 32]),
+                },
+            },
+        ),
+        (
+            "audit_pay",
+            Body::Transfer {
+                to: NodeId::from_bytes([3; 32]),
+                amount: mk(1),
+                reason: TransferReason::Audit { receipt: order },
+            },
+        ),
         ("leave", Body::Leave),
+        (
+            "audit",
+            Body::Audit {
+                receipt: order,
+                steps: 2,
+                distance: 1_234,
+                verdict: AuditVerdict::Passed,
+            },
+        ),
+        (
+            "pair_net",
+            Body::PairNet(PairNet {
+                peer: NodeId::from_bytes([3; 32]),
+                given: 5,
+                taken: 7,
+                own: Place {
+                    seq: Seq::new(8),
+                    hash: order,
+                },
+                theirs: Place {
+                    seq: Seq::new(9),
+                    hash: EntryHash::from_bytes([9; 32]),
+                },
+            }),
+        ),
+        (
+            "amend",
+            Body::Amend {
+                prices: Some(PriceTable::DEFAULT),
+                caps: Some(Caps::DEFAULT),
+                rules: Some("be kind".into()),
+            },
+        ),
+        (
+            "heal",
+            Body::Heal {
+                tips: vec![order, EntryHash::from_bytes([0xfe; 32])],
+                reason: HealReason::Restored,
+            },
+        ),
     ]
 }
 

@@ -91,7 +91,13 @@ impl Ledger {
                 self.acks.insert(receipt, verdict);
             }
             Body::Transfer { to, amount, .. } => self.thanks.push((author, to, amount)),
-            Body::Join { .. } | Body::Trust { .. } | Body::Leave => {}
+            Body::Join { .. }
+            | Body::Trust { .. }
+            | Body::Leave
+            | Body::Audit { .. }
+            | Body::PairNet(_)
+            | Body::Amend { .. }
+            | Body::Heal { .. } => {}
         }
         Ok(hash)
     }

@@ -29,6 +29,10 @@ impl Book {
             if self.members.has_joined(author) {
                 tag(&mut hasher, b'f', author);
                 hasher.update(&proof.left.trusted().seq.get().to_be_bytes());
+                if let Some((heal, _)) = self.chains.healed(author) {
+                    tag(&mut hasher, b'e', author);
+                    hasher.update(heal.as_bytes());
+                }
             }
         }
         for member in self.members() {
@@ -39,6 +43,12 @@ impl Book {
                 tag(&mut hasher, b'b', &node);
                 hasher.update(&balance.mk().to_be_bytes());
             }
+        }
+        for ((first, second), closing) in self.nets.all() {
+            tag(&mut hasher, b'n', first);
+            hasher.update(second.as_bytes());
+            hasher.update(closing.halves.0.as_bytes());
+            hasher.update(closing.halves.1.as_bytes());
         }
         self.hash_lines(&mut hasher);
         self.hash_orders(&mut hasher);

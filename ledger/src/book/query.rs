@@ -2,23 +2,55 @@
 
 use std::collections::BTreeSet;
 
-use hearth_protocol::charter::Charter;
+use hearth_protocol::charter::{Caps, Charter, PriceTable};
 use hearth_protocol::entry::{Body, Entry};
 use hearth_protocol::id::{Commitment, CommonsId, EntryHash, NodeId};
 use hearth_protocol::unit::{Balance, Millikudos, Seq, Timestamp};
 use hearth_protocol::wire::{ForkProof, Head};
 
 use super::Book;
-use crate::chain::{self, Scrutiny, Stored, Want};
+use crate::amend::Amendment;
+use crate::chain::{self, Scrutiny, Want};
+use crate::evidence::Evidence;
 use crate::order::OrderView;
 use crate::rejection::Rejection;
-use crate::standing::{NoEffect, Standing};
+use crate::standing::Standing;
 use crate::transfer::Transfer;
 
 impl Book {
-    /// Returns the charter.
+    /// Returns the charter as founded; see [`prices`](Self::prices), [`caps`](Self::caps) and
+    /// [`rules_text`](Self::rules_text) for what was amended since.
     pub const fn charter(&self) -> &Charter {
         &self.charter
+    }
+
+    /// Returns the prices that hold now.
+    pub fn prices(&self) -> PriceTable {
+        let said = self.amended(|amendment| amendment.prices.as_ref());
+        said.copied().unwrap_or(self.charter.prices)
+    }
+
+    /// Returns the credit caps that hold now.
+    pub fn caps(&self) -> Caps {
+        let said = self.amended(|amendment| amendment.caps.as_ref());
+        said.copied().unwrap_or(self.charter.caps)
+    }
+
+    /// Returns the rules in words that hold now.
+    pub fn rules_text(&self) -> &str {
+        let said = self.amended(|amendment| amendment.rules.as_ref());
+        said.map_or(self.charter.rules.as_str(), String::as_str)
+    }
+
+    fn amended<T>(&self, of: impl Fn(&Amendment) -> Option<&T>) -> Option<&T> {
+        let founder = &self.charter.founder;
+        let latest = self.amendments.latest(founder, &self.rules(), of);
+        latest.map(|(_, said)| said)
+    }
+
+    /// Returns what third parties found about a receipt, each one's last word.
+    pub fn audits_of(&self, receipt: &EntryHash) -> Vec<Evidence> {
+        self.audits.of(receipt, &self.rules())
     }
 
     /// Returns the commons' name.
@@ -91,13 +123,19 @@ impl Book {
     }
 
     /// Returns what `from` lets `to` owe it: its latest word, else the charter's. Zero when `to`
-    /// is no member, forked, or `from` itself.
+    /// is no member, forked, or `from` itself; after a heal only a word dated later counts.
     pub fn line(&self, from: &NodeId, to: &NodeId) -> Millikudos {
         if from == to || !self.is_member(to) || self.is_forked(to) {
             return Millikudos::ZERO;
         }
         let said = self.lines.latest(*from, *to, &self.rules());
-        said.map_or(self.charter.member_line, |(_, limit)| limit)
+        match self.healed(to) {
+            // On probation: only who has seen the heal may lend, and must say so.
+            Some(healed) => said
+                .filter(|(entry, _)| self.date(entry) > Some(healed))
+                .map_or(Millikudos::ZERO, |(_, limit)| limit),
+            None => said.map_or(self.charter.member_line, |(_, limit)| limit),
+        }
     }
 
     /// Returns what the provider stands to lose to the requester: its charges and the
@@ -152,22 +190,40 @@ impl Book {
         self.transfers.of(node)
     }
 
-    /// Returns whether the author is known to have forked.
+    /// Returns whether the author is known to have forked and has not healed its chain.
     pub fn is_forked(&self, author: &NodeId) -> bool {
-        self.chains.fork(author).is_some()
+        self.chains.fork(author).is_some() && self.chains.healed(author).is_none()
     }
 
-    /// Returns the proof that an author forked.
+    /// Returns the date of the heal from which on a forked author's chain counts again.
+    pub fn healed(&self, author: &NodeId) -> Option<Timestamp> {
+        self.chains.healed(author).map(|(_, date)| date)
+    }
+
+    /// Returns the last entry of every branch of a forked author, the highest first.
+    pub fn branch_ends(&self, author: &NodeId) -> Vec<Head> {
+        let ends = self.chains.branch_ends(author).into_iter();
+        let author = *author;
+        ends.map(|(seq, hash)| Head { author, seq, hash }).collect()
+    }
+
+    /// Returns the proof that an author forked, healed or not.
     pub fn fork(&self, author: &NodeId) -> Option<&ForkProof> {
         self.chains.fork(author)
     }
 
-    /// Returns every fork proof, in order of author.
+    /// Returns every proof kept against an author: of its lowest fork and of its highest.
+    pub fn fork_proofs(&self, author: &NodeId) -> impl Iterator<Item = &ForkProof> {
+        let proofs = [self.chains.fork(author), self.chains.refork(author)];
+        proofs.into_iter().flatten()
+    }
+
+    /// Returns the proof of every author's lowest fork, in order of author.
     pub fn forks(&self) -> impl Iterator<Item = &ForkProof> {
         self.chains.forks().map(|(_, proof)| proof)
     }
 
-    /// Returns the newest entry of the author's chain, before any fork.
+    /// Returns the newest entry of the author's chain that counts.
     pub fn head(&self, author: &NodeId) -> Option<Head> {
         self.chains.tip(author)
     }
@@ -178,12 +234,13 @@ impl Book {
     }
 
     /// Returns the heads of every chain that is passed on, in order of author. A forked author
-    /// has its last entry before the fork and every later order that a receipt makes count.
+    /// has its last entry before the fork, every later order that a receipt makes count, and its
+    /// heals with the branches they name.
     pub fn heads(&self) -> Vec<Head> {
         let mut heads = Vec::new();
         for author in self.members.joined() {
             heads.extend(self.chains.tip(author));
-            for hash in self.orders.rescued(author) {
+            for hash in self.marks(author) {
                 if let Some(stored) = self.chains.stored(&hash) {
                     let (author, seq) = (*author, stored.header().seq);
                     heads.push(Head { author, seq, hash });
@@ -191,7 +248,15 @@ impl Book {
             }
         }
         heads.sort_unstable();
+        heads.dedup();
         heads
+    }
+
+    /// Returns what is passed on past an author's fork, ancestors aside.
+    fn marks(&self, author: &NodeId) -> BTreeSet<EntryHash> {
+        let mut marks = self.orders.rescued(author);
+        marks.extend(self.chains.heal_marks(author));
+        marks
     }
 
     /// Returns up to `max` entries of a chain from a place on, in order. Empty for a chain that
@@ -200,9 +265,8 @@ impl Book {
         if !self.members.has_joined(author) {
             return Vec::new();
         }
-        let kept = if self.is_forked(author) {
-            let rescued = self.orders.rescued(author);
-            self.chains.ancestry(author, &rescued)
+        let kept = if self.chains.fork(author).is_some() {
+            self.chains.ancestry(author, &self.marks(author))
         } else {
             BTreeSet::new()
         };
@@ -256,85 +320,5 @@ impl Book {
             }
             Some(_) | None => Err(Rejection::NotJoin),
         }
-    }
-
-    /// Says what a stored entry does; `None` when it is not stored.
-    pub fn standing(&self, hash: &EntryHash) -> Option<Standing> {
-        let stored = self.chains.stored(hash)?;
-        let Some(body) = stored.body().filter(|_| !stored.frozen) else {
-            return Some(Standing::Without(NoEffect::Frozen));
-        };
-        Some(self.standing_of(hash, stored, &body))
-    }
-
-    fn standing_of(&self, hash: &EntryHash, stored: &Stored, body: &Body) -> Standing {
-        let header = stored.header();
-        let (author, seq, time) = (header.author, header.seq, header.time);
-        let rules = self.rules();
-        match (body, rules.author(&author, seq)) {
-            (Body::Join { .. }, _) => return self.members.standing(hash),
-            (Body::Order { .. }, _) => return self.orders.standing_of_order(hash),
-            (_, Some(reason)) => return Standing::Without(reason),
-            (_, None) => {}
-        }
-        match body {
-            Body::Receipt { order, amount, .. } => {
-                let at = (author, seq, *hash);
-                self.target(order, |body| matches!(body, Body::Order { .. }))
-                    .unwrap_or_else(|| self.orders.standing_of_receipt(at, order, *amount, time))
-            }
-            Body::Void { order, .. } => self
-                .target(order, |body| matches!(body, Body::Order { .. }))
-                .unwrap_or_else(|| self.orders.standing_of_void(author, order, time)),
-            Body::Ack { receipt, .. } => self
-                .target(receipt, |body| matches!(body, Body::Receipt { .. }))
-                .unwrap_or_else(|| self.orders.standing_of_ack(author, hash, receipt, &rules)),
-            Body::Transfer { .. } => self
-                .transfers
-                .standing(hash, &rules)
-                .unwrap_or(Standing::Without(NoEffect::Frozen)),
-            Body::Trust { peer, .. } => self.standing_of_trust(hash, author, *peer, seq),
-            Body::Leave => match self.members.left(&author) {
-                Some(first) if first < seq => Standing::Without(NoEffect::Left),
-                Some(_) | None => Standing::Effective,
-            },
-            Body::Join { .. } | Body::Order { .. } => Standing::Effective,
-        }
-    }
-
-    fn standing_of_trust(
-        &self,
-        hash: &EntryHash,
-        author: NodeId,
-        peer: NodeId,
-        seq: Seq,
-    ) -> Standing {
-        let rules = self.rules();
-        if author == peer {
-            Standing::Without(NoEffect::Oneself)
-        } else if rules.has_left(&author, seq) {
-            Standing::Without(NoEffect::Left)
-        } else if self
-            .lines
-            .latest(author, peer, &rules)
-            .map(|(last, _)| last)
-            != Some(*hash)
-        {
-            Standing::Without(NoEffect::Superseded)
-        } else if !self.members.has_joined(&peer) {
-            Standing::Waiting(crate::Wait::Counterparty)
-        } else {
-            Standing::Effective
-        }
-    }
-
-    /// Returns a standing when what an entry names has arrived and is of another kind.
-    fn target(&self, hash: &EntryHash, is_kind: impl Fn(&Body) -> bool) -> Option<Standing> {
-        let stored = self.chains.stored(hash)?;
-        if stored.frozen {
-            return Some(Standing::Without(NoEffect::TargetWithout));
-        }
-        let is_wrong = !stored.body().is_some_and(|body| is_kind(&body));
-        is_wrong.then_some(Standing::Without(NoEffect::WrongTarget))
     }
 }

@@ -203,7 +203,9 @@ impl Switchboard {
             Body::Transfer { to, .. } => Some(*to),
             Body::Ack { receipt, .. } => Some(book.entry(receipt)?.header.trusted().author),
             Body::Trust { peer, .. } => Some(*peer),
-            Body::Join { .. } | Body::Leave => None,
+            Body::Audit { receipt, .. } => Some(book.entry(receipt)?.header.trusted().author),
+            Body::PairNet(net) => Some(net.peer),
+            Body::Join { .. } | Body::Leave | Body::Amend { .. } | Body::Heal { .. } => None,
         }
     }
 

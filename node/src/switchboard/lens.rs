@@ -56,7 +56,11 @@ impl Lens<'_> {
             | Body::Void { .. }
             | Body::Ack { .. }
             | Body::Transfer { .. }
-            | Body::Leave => None,
+            | Body::Leave
+            | Body::Audit { .. }
+            | Body::PairNet(_)
+            | Body::Amend { .. }
+            | Body::Heal { .. } => None,
         }
     }
 }
@@ -119,7 +123,11 @@ impl LedgerView for Lens<'_> {
             | Body::Receipt { .. }
             | Body::Void { .. }
             | Body::Ack { .. }
-            | Body::Leave => None,
+            | Body::Leave
+            | Body::Audit { .. }
+            | Body::PairNet(_)
+            | Body::Amend { .. }
+            | Body::Heal { .. } => None,
         });
         Millikudos::saturating(paid.fold(0, u64::saturating_add))
     }

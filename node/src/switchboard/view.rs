@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use hearth_ledger::{Book, Ledger, LineKind, LineState, Standing};
 use hearth_protocol::control::WhyLine;
-use hearth_protocol::entry::{Body, Entry, TransferReason, Verdict};
+use hearth_protocol::entry::{AuditVerdict, Body, Entry, TransferReason, Verdict};
 use hearth_protocol::id::{CardId, NodeId};
 use hearth_protocol::limits;
 use hearth_protocol::snapshot::{
@@ -363,7 +363,64 @@ impl Switchboard {
                 let text = format!("thanks {} with {amount} kudos for {bytes} served", name(to));
                 ("seeding", text, Some(*amount))
             }
+            Body::Transfer {
+                to,
+                amount,
+                reason: TransferReason::Bounty { id },
+            } => {
+                let text = format!(
+                    "pays {amount} kudos to {} for bounty {}",
+                    name(to),
+                    id.short()
+                );
+                ("bounty", text, Some(*amount))
+            }
+            Body::Transfer {
+                to,
+                amount,
+                reason: TransferReason::Audit { receipt },
+            } => {
+                let what = receipt.short();
+                let text = format!("pays {} {amount} kudos for auditing {what}", name(to));
+                ("audit-pay", text, Some(*amount))
+            }
             Body::Leave => ("leave", "left".into(), None),
+            Body::Audit {
+                receipt,
+                steps,
+                verdict,
+                ..
+            } => {
+                let found = match verdict {
+                    AuditVerdict::Passed => "holds",
+                    AuditVerdict::Failed => "does not hold",
+                };
+                let text = format!("receipt {} {found}: {steps} steps checked", receipt.short());
+                ("audit", text, None)
+            }
+            Body::PairNet(net) => {
+                let (given, taken) = (mk_sum(net.given), mk_sum(net.taken));
+                let text = format!("nets with {}: gave {given}, took {taken}", name(&net.peer));
+                ("pair-net", text, None)
+            }
+            Body::Amend {
+                prices,
+                caps,
+                rules,
+            } => {
+                let parts = [
+                    prices.map(|_| "prices"),
+                    caps.map(|_| "caps"),
+                    rules.as_ref().map(|_| "rules"),
+                ];
+                let parts: Vec<&str> = parts.into_iter().flatten().collect();
+                ("amend", format!("amends {}", parts.join(", ")), None)
+            }
+            Body::Heal { tips, .. } => (
+                "heal",
+                format!("heals a fork of {} branches", tips.len()),
+                None,
+            ),
         }
     }
 
@@ -393,6 +450,11 @@ impl Switchboard {
             .map(line)
             .collect()
     }
+}
+
+/// A sum of a pair as a balance, for its decimal form.
+fn mk_sum(sum: u64) -> Balance {
+    Balance::from_mk(i128::from(sum))
 }
 
 fn void_text(reason: hearth_protocol::entry::VoidReason) -> &'static str {
