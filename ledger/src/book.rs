@@ -5,6 +5,7 @@
 //! by the set alone, and decided again when the set grows. The book reads no clock: `now` is the
 //! caller's, used for nothing but to hold back entries from the future.
 
+mod apply;
 mod digest;
 mod pairs;
 pub mod query;
@@ -20,16 +21,16 @@ use hearth_protocol::unit::{Seq, Timestamp};
 use hearth_protocol::wire::ForkProof;
 
 use crate::account::Accounts;
-use crate::amend::{Amendment, Amendments};
+use crate::amend::Amendments;
 use crate::chain::{self, Chains, Fit, Scrutiny};
-use crate::evidence::{Audits, Evidence};
+use crate::evidence::Audits;
 use crate::fork::{ProofError, verify_fork_proof};
 use crate::members::{Joining, Members};
-use crate::nets::{Half, Nets};
-use crate::order::{Rules, Terms, Word, WordKind};
+use crate::nets::Nets;
+use crate::order::Rules;
 use crate::orders::Orders;
 use crate::rejection::Rejection;
-use crate::transfer::{Lines, Transfer, Transfers};
+use crate::transfer::{Lines, Transfers};
 
 /// Most entries kept of one author's branches past its fork, receipts' orders aside.
 pub const BRANCH_ENTRIES_MAX: usize = 4_096;
@@ -280,123 +281,6 @@ impl Book {
             invite,
         };
         self.members.preview(&joining, &self.charter, self.commons)
-    }
-
-    /// Notes what an entry says and judges again whatever rests on it.
-    fn apply(&mut self, hash: EntryHash, header: &Header, body: &Body) {
-        let Header {
-            author, seq, time, ..
-        } = *header;
-        let at = (author, seq, hash);
-        match body {
-            Body::Join { invite } => {
-                let joining = Joining {
-                    hash,
-                    author,
-                    time,
-                    invite: invite.as_ref(),
-                };
-                let changed = self.members.add_join(&joining, &self.charter, self.commons);
-                self.membership_changed(&changed);
-            }
-            Body::Trust { peer, limit } => self.lines.add(author, *peer, (seq, hash), *limit),
-            Body::Order {
-                provider,
-                job,
-                max,
-                deadline,
-            } => {
-                let terms = Terms {
-                    requester: author,
-                    provider: *provider,
-                    job: *job,
-                    max: *max,
-                    deadline: *deadline,
-                    time,
-                    seq,
-                };
-                self.orders.add_order(hash, terms);
-                self.refresh_order(hash);
-            }
-            Body::Receipt { order, amount, .. } => {
-                let kind = WordKind::Receipt(*amount);
-                self.orders.add_word(*order, at, Word { time, kind });
-                self.refresh_order(*order);
-            }
-            Body::Void { order, .. } => {
-                let kind = WordKind::Void;
-                self.orders.add_word(*order, at, Word { time, kind });
-                self.refresh_order(*order);
-            }
-            Body::Ack { receipt, verdict } => {
-                if let Some(order) = self.orders.add_ack(*receipt, at, *verdict) {
-                    self.refresh_order(order);
-                }
-            }
-            Body::Transfer { to, amount, reason } => {
-                let transfer = Transfer {
-                    from: author,
-                    to: *to,
-                    amount: *amount,
-                    reason: *reason,
-                    seq,
-                    time,
-                    is_counted: false,
-                };
-                self.transfers.add(hash, transfer);
-                let rules = rules(&self.chains, &self.members, &self.nets, &self.charter);
-                self.transfers.refresh(hash, &rules, &mut self.accounts);
-            }
-            Body::Leave => self.members.add_leave(author, seq),
-            Body::Audit {
-                receipt,
-                steps,
-                distance,
-                verdict,
-            } => {
-                let found = Evidence {
-                    entry: hash,
-                    auditor: author,
-                    steps: *steps,
-                    distance: *distance,
-                    verdict: *verdict,
-                };
-                self.audits.add(*receipt, seq, found);
-            }
-            Body::PairNet(net) => {
-                let half = Half {
-                    hash,
-                    seq,
-                    net: *net,
-                };
-                let pair = self.nets.add(author, half);
-                self.refresh_pair(&pair);
-            }
-            Body::Amend {
-                prices,
-                caps,
-                rules,
-            } => {
-                if author == self.charter.founder {
-                    let amendment = Amendment {
-                        prices: *prices,
-                        caps: *caps,
-                        rules: rules.clone(),
-                    };
-                    self.amendments.add((seq, hash), amendment);
-                }
-            }
-            Body::Heal { tips, .. } => {
-                if self.chains.add_heal(&author, (seq, hash), tips.clone()) {
-                    self.refresh_node(&author);
-                }
-            }
-        }
-        if let Some(clock) = self.chains.clock(&author) {
-            for order in self.orders.due(&author, clock) {
-                self.refresh_order(order);
-            }
-        }
     }
 
     fn membership_changed(&mut self, nodes: &BTreeSet<NodeId>) {

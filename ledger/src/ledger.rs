@@ -7,8 +7,9 @@
 use std::path::Path;
 
 use hearth_protocol::charter::Charter;
-use hearth_protocol::entry::{Body, Entry};
-use hearth_protocol::id::NodeId;
+use hearth_protocol::entry::{Body, Entry, HealReason};
+use hearth_protocol::id::{EntryHash, NodeId};
+use hearth_protocol::limits;
 use hearth_protocol::sign::NodeKey;
 use hearth_protocol::unit::{Seq, Timestamp};
 use hearth_protocol::wire::ForkProof;
@@ -58,6 +59,29 @@ pub enum WriteError {
         /// The last entry's date.
         last: Timestamp,
     },
+}
+
+/// Why one's own chain was not healed.
+#[derive(Debug, thiserror::Error)]
+pub enum HealError {
+    /// It did not fork.
+    #[error("this node's chain has not forked: there is nothing to heal")]
+    NotForked,
+    /// Fewer than two branches are here.
+    #[error("only one branch is here; peers may have the other")]
+    BranchMissing,
+    /// More branches than one entry may name.
+    #[error("{got} branches are more than one entry can name; use another key")]
+    Branches {
+        /// Branches found.
+        got: usize,
+    },
+    /// The disk did not take it.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// It could not stand there.
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
 }
 
 /// Why a fork proof was not kept.
@@ -200,6 +224,35 @@ impl Ledger {
         }
         self.seen = self.seen.max(tip.map(|tip| tip.seq));
         Ok(entries)
+    }
+
+    /// Goes on after a fork of one's own: names every branch, after the longest. From here on the
+    /// chain counts again, on probation (L47, L48).
+    ///
+    /// # Errors
+    /// [`HealError`]; then nothing was written.
+    pub fn heal(&mut self, reason: HealReason, now: Timestamp) -> Result<Entry, HealError> {
+        self.save_backlog()?;
+        let me = self.node();
+        if !self.book.is_forked(&me) {
+            return Err(HealError::NotForked);
+        }
+        let ends = self.book.branch_ends(&me);
+        let (Some(longest), true) = (ends.first(), ends.len() > 1) else {
+            return Err(HealError::BranchMissing);
+        };
+        if ends.len() > limits::HEAL_TIPS_MAX {
+            return Err(HealError::Branches { got: ends.len() });
+        }
+        let mut tips: Vec<EntryHash> = ends.iter().map(|end| end.hash).collect();
+        tips.sort_unstable();
+        let tip = self.book.entry(&longest.hash).map(Tip::from);
+        let entry = self.author.sign(tip, &Body::Heal { tips, reason }, now);
+        self.book.check(&entry)?;
+        self.journal.append_own(std::slice::from_ref(&entry))?;
+        self.book.replay(entry.clone());
+        self.seen = self.seen.max(Some(entry.header.trusted().seq));
+        Ok(entry)
     }
 
     /// Returns the entry to write after, once it is certain that nothing stands there.

@@ -36,7 +36,7 @@ pub use chain::Want;
 pub use credit::{Credit, room, room_beside_holds};
 pub use evidence::Evidence;
 pub use fork::verify_fork_proof;
-pub use ledger::{ForkError, Ledger, OpenError, Received, WriteError};
+pub use ledger::{ForkError, HealError, Ledger, OpenError, Received, WriteError};
 pub use order::{Acceptance, DisputeCause, OrderState, OrderView, ReceiptView, VoidBy};
 pub use rejection::Rejection;
 pub use standing::{NoEffect, Standing, Wait};

@@ -143,10 +143,6 @@ impl Nets {
         changed
     }
 
-    pub(crate) fn closings(&self, id: &PairId) -> &[Closing] {
-        self.pairs.get(id).map_or(&[], |pair| &pair.closings)
-    }
-
     pub(crate) fn all(&self) -> impl Iterator<Item = (&PairId, &Closing)> {
         self.pairs
             .iter()

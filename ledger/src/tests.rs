@@ -6,6 +6,8 @@ mod crashes;
 mod disk;
 mod effects;
 mod forks;
+mod heals;
 mod joining;
+mod nets;
 mod promises;
 mod world;

@@ -133,8 +133,7 @@ impl LedgerView for Lens<'_> {
     }
 
     fn prices(&self) -> PriceTable {
-        self.book
-            .map_or(PriceTable::DEFAULT, |book| book.charter().prices)
+        self.book.map_or(PriceTable::DEFAULT, Book::prices)
     }
 
     fn windows(&self) -> Windows {
@@ -143,6 +142,6 @@ impl LedgerView for Lens<'_> {
     }
 
     fn caps(&self) -> Caps {
-        self.book.map_or(Caps::DEFAULT, |book| book.charter().caps)
+        self.book.map_or(Caps::DEFAULT, Book::caps)
     }
 }
