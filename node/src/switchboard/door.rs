@@ -150,9 +150,9 @@ impl Switchboard {
 fn refusal(standing: Standing) -> Option<DoorRefusal> {
     match standing {
         Standing::Effective => None,
-        Standing::Waiting(Wait::Issuer | Wait::Target | Wait::Counterparty) => {
-            Some(DoorRefusal::InviteBad)
-        }
+        Standing::Waiting(
+            Wait::Issuer | Wait::Target | Wait::Counterparty | Wait::Mirror | Wait::Branches,
+        ) => Some(DoorRefusal::InviteBad),
         Standing::Without(reason) => Some(match reason {
             NoEffect::InviteNeeded => DoorRefusal::InviteNeeded,
             NoEffect::InviteExpired => DoorRefusal::InviteExpired,
@@ -174,7 +174,14 @@ fn refusal(standing: Standing) -> Option<DoorRefusal> {
             | NoEffect::BeforeOrder
             | NoEffect::AfterDeadline
             | NoEffect::TooEarly
-            | NoEffect::Settled => DoorRefusal::EntryBad,
+            | NoEffect::Settled
+            | NoEffect::Party
+            | NoEffect::Closed
+            | NoEffect::Sums
+            | NoEffect::Open
+            | NoEffect::Places
+            | NoEffect::NotFounder
+            | NoEffect::NoFork => DoorRefusal::EntryBad,
         }),
     }
 }
