@@ -48,6 +48,7 @@ fn charter() -> &'static Charter {
         windows: Windows {
             ack: Millis::new(50),
             skew: Millis::new(50),
+            retention: Millis::new(10_000),
         },
         rules: String::new(),
     })

@@ -99,6 +99,13 @@ pub struct Windows {
     pub ack: Millis,
     /// How far clocks may be apart.
     pub skew: Millis,
+    /// How long entries of a closed account are kept whole; left out when it is the default, so
+    /// that charters written before it was named keep their id.
+    #[serde(
+        default = "Windows::usual_retention",
+        skip_serializing_if = "Windows::is_usual_retention"
+    )]
+    pub retention: Millis,
 }
 
 impl PriceTable {
@@ -136,11 +143,20 @@ impl Caps {
 }
 
 impl Windows {
-    /// The defaults: a day to dispute, a minute of skew.
+    /// The defaults: a day to dispute, a minute of skew, ninety days of history.
     pub const DEFAULT: Self = Self {
         ack: Millis::from_secs(86_400),
         skew: Millis::from_secs(60),
+        retention: Millis::from_secs(90 * 86_400),
     };
+
+    const fn usual_retention() -> Millis {
+        Self::DEFAULT.retention
+    }
+
+    fn is_usual_retention(retention: &Millis) -> bool {
+        *retention == Self::DEFAULT.retention
+    }
 }
 
 /// Leave to enter, signed by a member. The secret half of its key is in the ticket alone.

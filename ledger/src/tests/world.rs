@@ -54,6 +54,7 @@ pub(crate) fn charter(admission: Admission) -> Charter {
         windows: Windows {
             ack: Millis::new(ACK),
             skew: Millis::new(SKEW),
+            retention: Millis::new(10_000),
         },
         rules: String::new(),
     }
