@@ -123,7 +123,7 @@ pub fn audit(book: &Book) -> Report {
 /// to the first, so that nothing arrives in the order it first did.
 fn recompute(book: &Book, findings: &mut Vec<Finding>) -> Book {
     let mut fresh = Book::new(book.charter().clone());
-    for proof in book.forks() {
+    for proof in book.proofs() {
         let author = proof.left.trusted().author;
         if let Err(error) = verify_fork_proof(proof, book.commons()) {
             findings.push(Finding::Proof { author, error });

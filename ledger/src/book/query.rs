@@ -218,6 +218,12 @@ impl Book {
         proofs.into_iter().flatten()
     }
 
+    /// Returns every proof that is kept, in order of author.
+    pub fn proofs(&self) -> impl Iterator<Item = &ForkProof> {
+        let authors = self.chains.forks().map(|(author, _)| author);
+        authors.flat_map(|author| self.fork_proofs(author))
+    }
+
     /// Returns the proof of every author's lowest fork, in order of author.
     pub fn forks(&self) -> impl Iterator<Item = &ForkProof> {
         self.chains.forks().map(|(_, proof)| proof)

@@ -120,6 +120,24 @@ fn l47_a_fork_after_a_heal_freezes_the_chain_again() {
 }
 
 #[test]
+fn l47_a_proof_alone_past_a_heal_undoes_it_and_an_audit_knows_it_too() {
+    let (mut world, short, long) = forked();
+    world.write(1, &heal(&[short, long]), 30);
+    let tip = world.tip(1);
+    let healed = world.book();
+    world.give(1, 2, 1, 31);
+    let mut book = world.book();
+    // Its rival's predecessor never comes: two headers are all there is.
+    world.rewind(1, tip.map(|tip| Tip { hash: short, ..tip }));
+    let stray = world.sign(1, &Body::Leave, 40);
+    assert!(matches!(book.insert(stray, LATE), Insertion::Forked(_)));
+    assert!(!healed.is_forked(&id(1)));
+    assert!(book.is_forked(&id(1)));
+    let report = crate::audit(&book);
+    assert!(report.is_clean(), "{:?}", report.findings);
+}
+
+#[test]
 fn l47_a_heal_after_the_shorter_branch_or_without_a_fork_does_nothing() {
     let (mut world, short, long) = forked();
     let tip = world
