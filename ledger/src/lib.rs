@@ -21,6 +21,7 @@ mod members;
 mod nets;
 pub mod order;
 mod orders;
+pub mod reconcile;
 pub mod rejection;
 pub mod standing;
 mod transfer;

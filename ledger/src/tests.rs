@@ -10,4 +10,5 @@ mod heals;
 mod joining;
 mod nets;
 mod promises;
+mod reconcile;
 mod world;
