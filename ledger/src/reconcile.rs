@@ -173,7 +173,12 @@ impl HeadSet {
 
     /// Says the first words of a comparison. `key` is random, drawn for this session.
     pub fn open(&self, key: &SessionKey) -> Vec<u8> {
-        frame::encode(&[self.divided(key, Prefix::ALL, FIRST_BITS)])
+        let part = if self.len() <= LIST_MAX {
+            self.described(key, Prefix::ALL)
+        } else {
+            self.divided(key, Prefix::ALL, FIRST_BITS)
+        };
+        frame::encode(&[part])
     }
 
     fn divided(&self, key: &SessionKey, prefix: Prefix, bits: u8) -> Part {

@@ -9,3 +9,9 @@ pub(crate) fn bytes() -> [u8; 32] {
     getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
     bytes
 }
+
+/// Returns sixteen such bytes, for what need not be a key.
+pub(crate) fn sixteen() -> [u8; 16] {
+    let bytes = bytes();
+    std::array::from_fn(|index| bytes[index])
+}

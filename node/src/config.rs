@@ -97,6 +97,8 @@ pub struct WorkerConfig {
     pub pixels_max: u64,
     /// Most steps; 0: no bound of one's own.
     pub steps_max: u32,
+    /// Kudos above which an order waits until members were asked about its requester.
+    pub ask_above: u32,
     /// Threads to compute with; 0: all cores.
     pub threads: u32,
     /// What the machine takes while it computes, in watts; 0: unknown.
@@ -122,6 +124,7 @@ impl Default for Config {
                 price_percent: 100,
                 pixels_max: 2048 * 2048,
                 steps_max: 200,
+                ask_above: 100,
                 threads: 0,
                 rated_watts: 0,
             },

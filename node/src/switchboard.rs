@@ -6,6 +6,7 @@
 //! Start at [`Switchboard::run`].
 
 mod ask;
+mod asking;
 mod carry;
 mod command;
 mod commons;
@@ -37,6 +38,7 @@ use tokio::sync::{broadcast, mpsc};
 use tokio::task::AbortHandle;
 
 pub(crate) use ask::{Ask, CardDraft, Desk, SourceReply};
+use asking::Asking;
 use carry::Run;
 use errand::{Answer, Answers};
 use jobs::JobDesk;
@@ -145,6 +147,7 @@ pub(crate) struct Switchboard {
     storing: BTreeMap<CallId, EntryHash>,
     outputs: BTreeMap<EntryHash, Vec<BlobHash>>,
     rooms: Rooms,
+    asking: Asking,
     outbox: Vec<Entry>,
     /// Whether the ledger just opened holds nothing older than this process.
     fresh: bool,
@@ -171,6 +174,7 @@ enum Flow {
 impl Switchboard {
     /// Routes until a person ends it, then closes the rooms.
     pub(crate) async fn run(mut self, mut inbox: Inbox) {
+        self.ask_own_head(&mut inbox).await;
         self.settle();
         loop {
             let input = self.next(&mut inbox).await;
@@ -206,8 +210,10 @@ impl Switchboard {
         let dispatch = self.dispatcher.poll_timeout().map(|(at, _)| at);
         let sync = self.ledger.as_ref().map(|_| self.pulse.sync_due);
         let idle = now().plus(Millis::from_secs(3_600));
-        [dispatch, sync, self.pulse.advert_due, self.pulse.flush_due]
+        let pulse = [self.pulse.advert_due, self.pulse.flush_due];
+        [dispatch, sync, self.held_due()]
             .into_iter()
+            .chain(pulse)
             .flatten()
             .min()
             .unwrap_or(idle)
@@ -229,6 +235,7 @@ impl Switchboard {
     /// Does what is due, carries out every effect, and lets out what may leave.
     fn settle(&mut self) {
         let now = now();
+        self.release_held();
         if self
             .dispatcher
             .poll_timeout()

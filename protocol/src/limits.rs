@@ -24,6 +24,9 @@ pub const DOOR_LEN_MAX: usize = 64 * 1024;
 pub const ENTRIES_PER_MESSAGE_MAX: usize = 128;
 /// Most chain heads in one sync frame: 80 bytes each.
 pub const HEADS_PER_MESSAGE_MAX: usize = 2_000;
+/// Longest packed frame of a comparison of heads; with as many heads as a message may hold it fits
+/// a frame on a stream.
+pub const COMPARE_LEN_MAX: usize = 64 * 1024;
 /// Most cards listed in one message: 33 bytes each.
 pub const CARD_IDS_MAX: usize = 2_000;
 /// Longest canonical signed card: a full checkpoint folder with previews by hash.

@@ -134,13 +134,12 @@ pub enum SyncMessage {
         /// The sender's advert.
         capacity: Box<Signed<Capacity>>,
     },
-    /// My newest entries, a page of them; the other side sends what is missing here and asks for
-    /// what is missing there.
-    Heads {
-        /// Heads in order of author.
+    /// What I hold of a chain, to who asked for its head.
+    HeadShown {
+        /// Whose chain.
+        author: NodeId,
+        /// Its newest entry; none if nothing of it is here.
         heads: Vec<Head>,
-        /// Whether this answers a `Heads`, and so needs none in return.
-        answer: bool,
     },
     /// Send me this chain from here on.
     Want {
@@ -171,6 +170,29 @@ pub enum SyncMessage {
     },
     /// Proof that somebody forked.
     Fork(Box<ForkProof>),
+    /// A frame of a comparison of head sets; nothing is remembered between frames.
+    Compare(Box<Compare>),
+    /// Show me this member's head: before I write after an old copy of mine, or grant much.
+    HeadWanted {
+        /// Whose.
+        author: NodeId,
+    },
+}
+
+/// One frame of a comparison of head sets (`specs/ledger.md`, L50).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Compare {
+    /// Random bytes of who began, the same in all frames of a session.
+    #[serde(with = "serde_bytes")]
+    pub key: [u8; 16],
+    /// Which frame of the session, from 1.
+    pub round: u8,
+    /// Ranges, fingerprints and names, packed.
+    #[serde(with = "serde_bytes")]
+    pub frame: Vec<u8>,
+    /// Heads the receiver lacks or has otherwise.
+    pub heads: Vec<Head>,
 }
 
 /// On the job stream. Requester to worker and back; the job's id says which.
@@ -406,8 +428,12 @@ impl Message for SyncMessage {
     fn check(&self) -> Result<(), MessageError> {
         match self {
             Self::Hello { capacity } => capacity.check(),
-            Self::Heads { heads, .. } => bound("heads", heads.len(), limits::HEADS_PER_MESSAGE_MAX),
-            Self::Want { .. } | Self::Fork(_) => Ok(()),
+            Self::HeadShown { heads, .. } => bound("heads", heads.len(), 1),
+            Self::Want { .. } | Self::Fork(_) | Self::HeadWanted { .. } => Ok(()),
+            Self::Compare(compare) => {
+                bound("frame", compare.frame.len(), limits::COMPARE_LEN_MAX)?;
+                bound("heads", compare.heads.len(), limits::HEADS_PER_MESSAGE_MAX)
+            }
             Self::Entries { entries } => bound_entries(entries),
             Self::CardsKnown { ids } | Self::CardsWanted { ids } => {
                 bound("cards", ids.len(), limits::CARD_IDS_MAX)

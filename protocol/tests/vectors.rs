@@ -37,8 +37,8 @@ use hearth_protocol::sign::{NodeKey, Signed};
 use hearth_protocol::ticket::{InviteSecret, MemberAddrs, Ticket, TicketInvite};
 use hearth_protocol::unit::{ByteCount, Millikudos, Millis, Seq, Timestamp};
 use hearth_protocol::wire::{
-    Done, DoorRefusal, DoorReply, DoorRequest, EntryBatch, ForkProof, Head, JobMessage, Message,
-    SyncMessage,
+    Compare, Done, DoorRefusal, DoorReply, DoorRequest, EntryBatch, ForkProof, Head, JobMessage,
+    Message, SyncMessage,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -535,14 +535,10 @@ fn sync_messages() -> Vec<(&'static str, SyncMessage)> {
             },
         ),
         (
-            "sync_heads",
-            SyncMessage::Heads {
-                heads: vec![Head {
-                    author: key().id(),
-                    seq: Seq::new(4),
-                    hash: EntryHash::from_bytes([5; 32]),
-                }],
-                answer: true,
+            "sync_head_shown",
+            SyncMessage::HeadShown {
+                author: key().id(),
+                heads: vec![head()],
             },
         ),
         (
@@ -579,7 +575,28 @@ fn sync_messages() -> Vec<(&'static str, SyncMessage)> {
                 right: header,
             })),
         ),
+        (
+            "sync_compare",
+            SyncMessage::Compare(Box::new(Compare {
+                key: [1; 16],
+                round: 2,
+                frame: vec![0xaa; 40],
+                heads: vec![head()],
+            })),
+        ),
+        (
+            "sync_head_wanted",
+            SyncMessage::HeadWanted { author: key().id() },
+        ),
     ]
+}
+
+fn head() -> Head {
+    Head {
+        author: key().id(),
+        seq: Seq::new(4),
+        hash: EntryHash::from_bytes([5; 32]),
+    }
 }
 
 fn super_card() -> Card {

@@ -172,6 +172,19 @@ fn several_pictures_and_every_latent_land_where_they_were_asked() {
 }
 
 #[test]
+fn l54_an_order_above_the_mark_is_done_after_members_were_asked_about_its_requester() {
+    let _turn = heavy();
+    let careful = [WORKS, &[("worker.ask_above", "0")]].concat();
+    let commons = Commons::of(&[("witness", ASKS), ("worker", &careful), ("requester", ASKS)]);
+    commons.share_checkpoint("witness");
+    let out = commons.dir().join("kite.png");
+    small(commons.node("requester"), &out, &["--where", "any"]);
+    let log = commons.node("worker").log();
+    assert!(log.contains("asking about a requester"), "{log}");
+    assert_eq!(count(commons.node("worker"), "receipt"), 1);
+}
+
+#[test]
 fn a_dry_run_says_cost_and_worker_and_writes_nothing() {
     let commons = Commons::of(&[("requester", ASKS), ("worker", WORKS)]);
     commons.share_checkpoint("worker");

@@ -314,6 +314,14 @@ impl Book {
         offers
     }
 
+    /// Returns what a peer that showed some heads lacks of the chains of their authors.
+    pub fn offers_to(&self, theirs: &[Head]) -> Vec<Want> {
+        let authors: BTreeSet<NodeId> = theirs.iter().map(|head| head.author).collect();
+        let mut offers = self.offers(theirs);
+        offers.retain(|offer| authors.contains(&offer.author));
+        offers
+    }
+
     /// Says what a join would do, without taking it in.
     ///
     /// # Errors

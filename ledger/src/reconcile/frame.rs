@@ -6,6 +6,7 @@
 //! names.
 
 use hearth_protocol::id::NodeId;
+use hearth_protocol::limits;
 
 use super::{Name, PARTS_MAX, PRINT_LEN};
 
@@ -102,30 +103,40 @@ impl Prefix {
     }
 }
 
+/// Packs parts, as many as a frame may carry: the rest waits for the next session.
 pub(super) fn encode(parts: &[Part]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for part in parts {
-        let (kind, prefix) = match part {
-            Part::Prints(prefix, ..) => (0, prefix),
-            Part::Names(prefix, _) => (1, prefix),
-            Part::Wanted(prefix, _) => (2, prefix),
-        };
-        bytes.extend([kind, prefix.bits]);
-        bytes.extend(&prefix.key[..Prefix::len(prefix.bits)]);
-        let names = match part {
-            Part::Prints(_, bits, prints) => {
-                bytes.push(*bits);
-                prints
-            }
-            Part::Names(_, names) | Part::Wanted(_, names) => {
-                let count = u16::try_from(names.len()).unwrap_or(u16::MAX);
-                bytes.extend(count.to_le_bytes());
-                names
-            }
-        };
-        bytes.extend(names.iter().flatten());
+        let whole = bytes.len();
+        pack(part, &mut bytes);
+        if bytes.len() > limits::COMPARE_LEN_MAX {
+            bytes.truncate(whole);
+            break;
+        }
     }
     bytes
+}
+
+fn pack(part: &Part, bytes: &mut Vec<u8>) {
+    let (kind, prefix) = match part {
+        Part::Prints(prefix, ..) => (0, prefix),
+        Part::Names(prefix, _) => (1, prefix),
+        Part::Wanted(prefix, _) => (2, prefix),
+    };
+    bytes.extend([kind, prefix.bits]);
+    bytes.extend(&prefix.key[..Prefix::len(prefix.bits)]);
+    let names = match part {
+        Part::Prints(_, bits, prints) => {
+            bytes.push(*bits);
+            prints
+        }
+        Part::Names(_, names) | Part::Wanted(_, names) => {
+            let count = u16::try_from(names.len()).unwrap_or(u16::MAX);
+            bytes.extend(count.to_le_bytes());
+            names
+        }
+    };
+    bytes.extend(names.iter().flatten());
 }
 
 /// Takes bytes off the front.

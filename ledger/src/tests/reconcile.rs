@@ -89,19 +89,6 @@ fn l51_a_hundred_differences_among_a_hundred_thousand_heads_cost_little() {
 }
 
 #[test]
-#[ignore = "a million heads take their time unoptimised; measured in specs/benchmarks.md"]
-fn l51_a_hundred_differences_among_a_million_heads_cost_little_more() {
-    let (first, second) = recent(1_000_000, 100);
-    let told = compare(&first, &second, 7);
-    assert_eq!(told.authors, differing(&first, &second));
-    println!(
-        "1,000,000 heads: {} bytes in {} frames",
-        told.bytes, told.frames
-    );
-    assert!(told.bytes < 40_000, "{} bytes", told.bytes);
-}
-
-#[test]
 fn l50_sums_tell_apart_what_a_plain_xor_would_not() {
     // Four authors: whichever pairs are swapped, the names differ under every key.
     let one: Vec<Head> = (0..40).map(|author| head(author, 1)).collect();

@@ -80,6 +80,11 @@ pub const KEYS: &[Key] = &[
         place: |config| Place::Count(&mut config.worker.steps_max),
     },
     Key {
+        name: "worker.ask_above",
+        doc: "Kudos an order must ask for, before members are asked about its requester. 0: about every order.",
+        place: |config| Place::Count(&mut config.worker.ask_above),
+    },
+    Key {
         name: "worker.threads",
         doc: "Threads to compute with. 0: all cores.",
         place: |config| Place::Count(&mut config.worker.threads),

@@ -165,10 +165,12 @@ impl Switchboard {
 
     fn on_job_frame(&mut self, peer: NodeId, bytes: &[u8]) {
         match JobMessage::from_bytes(bytes) {
-            Ok(message) => self.dispatch(Event::Message {
-                from: peer,
-                message: Box::new(message),
-            }),
+            Ok(message) => {
+                if let Some(message) = self.hold_large(peer, Box::new(message)) {
+                    let from = peer;
+                    self.dispatch(Event::Message { from, message });
+                }
+            }
             Err(error) => self.drop_message(Some(&peer), "job", &error),
         }
     }

@@ -11,6 +11,7 @@ use hearth_protocol::id::JobId;
 use hearth_protocol::job::OutputRef;
 use hearth_protocol::sign::Signed;
 
+use super::asking::Asking;
 use super::jobs::{JobDesk, OverJob, StoredJob, Wishes};
 use super::peers::PeerBook;
 use super::shelf::Shelf;
@@ -84,12 +85,8 @@ impl Switchboard {
             .map(|(_, work)| work)
             .collect();
         let mut pulse = Pulse::default();
-        pulse.listening.blobs = rooms
-            .blobs
-            .addrs()
-            .iter()
-            .map(ToString::to_string)
-            .collect();
+        let listening = rooms.blobs.addrs();
+        pulse.listening.blobs = listening.iter().map(ToString::to_string).collect();
         let mut board = Self {
             me: facts.key.id(),
             peers: PeerBook::new(store.peers()?, store.addrs()?),
@@ -107,6 +104,7 @@ impl Switchboard {
             storing: BTreeMap::new(),
             outputs: BTreeMap::new(),
             rooms,
+            asking: Asking::default(),
             outbox: Vec::new(),
             fresh: false,
             pulse,

@@ -1,13 +1,14 @@
 //! Keeping ledgers and cards alike: heads are compared, missing suffixes asked for and sent.
 
 use hearth_ledger::Insertion;
+use hearth_ledger::reconcile::{HeadSet, ROUNDS_MAX};
 use hearth_protocol::card::Card;
 use hearth_protocol::entry::Entry;
 use hearth_protocol::id::{CardId, NodeId};
 use hearth_protocol::limits;
 use hearth_protocol::sign::Signed;
 use hearth_protocol::unit::{Millis, Seq, Timestamp};
-use hearth_protocol::wire::{EntryBatch, ForkProof, Head, Message, SyncMessage};
+use hearth_protocol::wire::{Compare, EntryBatch, ForkProof, Head, Message, SyncMessage};
 
 use super::{SYNC_PERIOD, Switchboard};
 use crate::clock::now;
@@ -33,7 +34,12 @@ impl Switchboard {
         };
         match message {
             SyncMessage::Hello { capacity } => self.on_capacity(peer, *capacity),
-            SyncMessage::Heads { heads, answer } => self.on_heads(peer, &heads, answer),
+            SyncMessage::Compare(compare) => self.on_compare(peer, &compare),
+            SyncMessage::HeadWanted { author } => self.show_head(peer, author),
+            SyncMessage::HeadShown { author, heads } => {
+                self.on_head_shown(peer, &author, &heads);
+                self.settle_heads(peer, &heads);
+            }
             SyncMessage::Want { author, from } => self.send_suffix(peer, &author, from),
             SyncMessage::Entries { entries } => {
                 // An invalid one was counted; the others stand on their own.
@@ -56,7 +62,8 @@ impl Switchboard {
             capacity: Box::new(self.own_advert(now())),
         };
         self.send_sync(peer, &hello);
-        self.send_heads(peer, false);
+        self.ask_newcomer(peer);
+        self.open_comparison(peer);
         self.send_cards_known(peer);
     }
 
@@ -78,7 +85,7 @@ impl Switchboard {
             return;
         };
         if let Some(peer) = connected.get(usize::try_from(turn).unwrap_or(0)) {
-            self.send_heads(*peer, false);
+            self.open_comparison(*peer);
             self.send_cards_known(*peer);
         }
         let Some(ledger) = self.ledger.as_mut() else {
@@ -94,44 +101,58 @@ impl Switchboard {
         }
     }
 
-    fn send_heads(&self, peer: NodeId, answer: bool) {
+    /// Begins to compare head sets with a member.
+    fn open_comparison(&self, peer: NodeId) {
         let Some(ledger) = &self.ledger else { return };
-        let heads = ledger.book().heads();
-        for page in heads.chunks(limits::HEADS_PER_MESSAGE_MAX) {
-            self.send_sync(
-                peer,
-                &SyncMessage::Heads {
-                    heads: page.to_vec(),
-                    answer,
-                },
-            );
-        }
+        let key = crate::chance::sixteen();
+        let set = HeadSet::new(ledger.book().heads());
+        let compare = Compare {
+            key,
+            round: 1,
+            frame: set.open(&key),
+            heads: Vec::new(),
+        };
+        self.send_sync(peer, &SyncMessage::Compare(Box::new(compare)));
     }
 
-    fn on_heads(&self, peer: NodeId, heads: &[Head], answer: bool) {
+    /// Goes on comparing; heads shown on the way are settled at once.
+    fn on_compare(&mut self, peer: NodeId, compare: &Compare) {
+        let Some(ledger) = &self.ledger else { return };
+        let set = HeadSet::new(ledger.book().heads());
+        let Compare {
+            key,
+            round,
+            frame,
+            heads,
+        } = compare;
+        let answer = match set.answer(key, frame, heads) {
+            Ok(answer) => answer,
+            Err(error) => return self.drop_message(Some(&peer), "comparison", &error),
+        };
+        self.settle_heads(peer, heads);
+        let is_over = answer.frame.is_none() && answer.heads.is_empty();
+        if is_over || *round >= ROUNDS_MAX {
+            return;
+        }
+        let next = Compare {
+            key: *key,
+            round: round + 1,
+            frame: answer.frame.unwrap_or_default(),
+            heads: answer.heads,
+        };
+        self.send_sync(peer, &SyncMessage::Compare(Box::new(next)));
+    }
+
+    /// Asks for what heads of a member show to be missing here, sends what it lacks.
+    fn settle_heads(&self, peer: NodeId, theirs: &[Head]) {
         let Some(ledger) = &self.ledger else { return };
         let book = ledger.book();
-        let mut wants = Vec::new();
-        for head in heads {
-            if book.contains(&head.hash) {
-                continue;
-            }
-            let have = book.head(&head.author).map(|mine| mine.seq);
-            let from = match have {
-                Some(mine) if mine < head.seq => mine.next().unwrap_or(mine),
-                Some(_) => head.seq,
-                None => Seq::FIRST,
-            };
-            wants.push(SyncMessage::Want {
-                author: head.author,
-                from,
-            });
+        for want in book.missing(theirs) {
+            let (author, from) = (want.author, want.from);
+            self.send_sync(peer, &SyncMessage::Want { author, from });
         }
-        for want in &wants {
-            self.send_sync(peer, want);
-        }
-        if !answer {
-            self.send_heads(peer, true);
+        for offer in book.offers_to(theirs) {
+            self.send_suffix(peer, &offer.author, offer.from);
         }
     }
 
@@ -149,7 +170,7 @@ impl Switchboard {
         if !entries.is_empty() {
             self.send_sync(peer, &SyncMessage::Entries { entries });
         }
-        if let Some(proof) = ledger.book().fork(author) {
+        for proof in ledger.book().fork_proofs(author) {
             self.send_sync(peer, &SyncMessage::Fork(Box::new(proof.clone())));
         }
     }
