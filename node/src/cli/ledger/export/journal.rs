@@ -231,6 +231,8 @@ fn quiet(text: &str) -> String {
         .map(|c| match c {
             '"' | '\\' => '\'',
             '|' | ';' => '/',
+            '(' => '[',
+            ')' => ']',
             c => c,
         })
         .collect()
