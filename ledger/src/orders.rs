@@ -95,27 +95,6 @@ impl Orders {
         self.receipts.get(&receipt).copied()
     }
 
-    /// Returns the requester's last ack on a receipt that is heard.
-    pub(crate) fn ack_on(
-        &self,
-        receipt: &EntryHash,
-        rules: &Rules<'_>,
-    ) -> Option<(EntryHash, Verdict)> {
-        let (_, terms) = self.target(self.receipts.get(receipt)?)?;
-        let hearing = Hearing {
-            rules,
-            terms: &terms,
-            horizon: rules.horizon(&terms),
-        };
-        self.last_ack(receipt, &hearing)
-    }
-
-    /// Returns whether both sides closed the account over an order.
-    pub(crate) fn is_closed(&self, order: &EntryHash, rules: &Rules<'_>) -> bool {
-        let target = self.target(order);
-        target.is_some_and(|(_, terms)| rules.horizon(&terms).is_some())
-    }
-
     fn last_ack(&self, receipt: &EntryHash, hearing: &Hearing<'_>) -> Option<(EntryHash, Verdict)> {
         let author = hearing.terms.requester;
         self.acks

@@ -162,7 +162,7 @@ pub enum Command {
         /// Full id or an unambiguous beginning.
         job: String,
     },
-    /// Dispute a receipt. [`Reply::Done`].
+    /// Dispute a receipt. [`Reply::Wrote`].
     JobsDispute {
         /// Full id or an unambiguous beginning.
         job: String,

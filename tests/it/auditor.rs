@@ -95,6 +95,22 @@ fn l76_a_balance_opens_into_pairs_lines_and_signed_entries() {
         text.contains("sum with ada") && text.contains("0.500"),
         "{text}"
     );
+    let job = bob.jobs()[0].job.to_string();
+    let disputed = bob.json(&["jobs", "dispute", &job, "--code", "wrong"]);
+    assert!(
+        disputed["what"]
+            .as_str()
+            .unwrap()
+            .contains("disputed receipt")
+    );
+    let account = bob.json(&["ledger", "balance", "ada"]);
+    assert_eq!(
+        mk(&account["pending"]),
+        paid,
+        "the debt stands, unspendable"
+    );
+    let why = bob.json(&["ledger", "why", "ada"]);
+    assert_eq!(mk(&why["pairs"][0]["disputed"]), paid);
     let audit = bob.json(&["ledger", "audit"]);
     assert_eq!(
         (audit["ok"].clone(), mk(&audit["pairs"])),

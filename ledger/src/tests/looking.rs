@@ -149,7 +149,7 @@ fn l71_a_rebuilt_book_names_what_does_not_fit() {
     let mut fresh = rebuild(&world);
     let first = world.entries[0].clone();
     fresh.insert(first.clone()).unwrap();
-    assert_eq!(fresh.insert(first.clone()), Err(Fault::Twice));
+    assert_eq!(fresh.insert(first), Err(Fault::Twice));
     let of = |node: u8| {
         let chain = world
             .entries

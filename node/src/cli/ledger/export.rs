@@ -81,7 +81,7 @@ pub(super) fn run(args: &ExportArgs, session: &Session) -> anyhow::Result<()> {
         "commons": copy.book.commons(),
     }))?;
     session.printer.line(format!(
-        "wrote {} as {}: {entries} entries of {} members",
+        "wrote {} ({}) from a ledger of {entries} entries by {} members",
         path.display(),
         args.format.name(),
         copy.book.members().len()

@@ -46,22 +46,23 @@ pub(super) fn run(path: &Path, session: &Session) -> anyhow::Result<()> {
             .printer
             .line(session.printer.paint(Role::Bad, text))?;
     }
-    let mut told = format!(
-        "imported {}: {} new, {} known",
-        path.display(),
-        total.new,
-        total.known
-    );
+    let mut told = vec![
+        format!("{} new", total.new),
+        format!("{} known", total.known),
+    ];
     for (count, what) in [
         (total.forks, "new forks"),
         (total.deferred, "dated ahead of the clock"),
         (total.loose, "without the entries before them"),
     ] {
         if count > 0 {
-            told.push_str(&format!(", {count} {what}"));
+            told.push(format!("{count} {what}"));
         }
     }
-    session.printer.line(told)?;
+    let told = told.join(", ");
+    session
+        .printer
+        .line(format!("imported {}: {told}", path.display()))?;
     if !refused.is_empty() {
         bail!(
             "{} refused",

@@ -73,6 +73,7 @@ impl Street {
             windows: Windows {
                 ack: Millis::from_secs(30 * 86_400),
                 skew: Millis::from_secs(60),
+                ..Windows::DEFAULT
             },
             rules: String::new(),
         };
@@ -269,6 +270,48 @@ fn l71_a_changed_entry_is_named_with_its_line() {
     expect_found(&damaged, 3, "the bytes are no entry");
     let lied = replace_line(&text, 3, |line| line.replace("\"seq\":1", "\"seq\":7"));
     expect_found(&lied, 3, "the place shown is not the place that was signed");
+}
+
+#[test]
+fn l70_fork_proofs_and_both_branches_are_in_the_file() {
+    let mut street = Street::new("forked");
+    for member in 0..3 {
+        street.write(member, &Body::Join { invite: None }, 0);
+    }
+    let tip = street.tips[1];
+    street.give(1, 0, TransferReason::Gift, 100, 1);
+    street.tips[1] = tip;
+    street.give(1, 2, TransferReason::Gift, 100, 1);
+    let text = exported(&street.copy(), None);
+    let found = check(&text);
+    assert!(found.ok, "{:?}", found.findings);
+    assert_eq!(found.entries, 5);
+    assert!(
+        found
+            .balances
+            .iter()
+            .all(|line| line.balance == Balance::ZERO)
+    );
+    let number = text
+        .lines()
+        .position(|line| line.contains("\"type\":\"fork\""))
+        .unwrap();
+    let end = u64::try_from(number + 2).unwrap();
+    let lied = replace_line(&text, number + 1, |line| {
+        line.replace("\"seq\":1", "\"seq\":2")
+    });
+    expect_found(
+        &lied,
+        end - 1,
+        "the author or place shown is not that of the proof",
+    );
+    let lines: Vec<&str> = text.lines().collect();
+    let without = [&lines[..number], &lines[number + 1..]].concat().join("\n");
+    expect_found(
+        &format!("{without}\n"),
+        end - 1,
+        "1 fork proofs were written and 0 are here",
+    );
 }
 
 #[test]

@@ -133,29 +133,32 @@ pub(super) fn facts(body: &Body, names: &Names) -> Vec<(&'static str, String)> {
                 },
             ),
         ],
-        Body::Transfer { to, amount, reason } => {
-            let mut facts = vec![("to", node(to)), ("amount", money(amount))];
-            match reason {
-                TransferReason::Gift => facts.push(("reason", "gift".to_owned())),
-                TransferReason::Seeding { blobs, bytes } => {
-                    facts.push(("reason", format!("thanks for {bytes} served")));
-                    facts.push(("blobs", blobs.to_string()));
-                }
-                TransferReason::Bounty { id } => {
-                    facts.push(("reason", "share of a bounty".to_owned()));
-                    facts.push(("bounty", id.to_string()));
-                }
-                TransferReason::Audit { receipt } => {
-                    facts.push(("reason", "pay for an audit".to_owned()));
-                    facts.push(("receipt", receipt.to_string()));
-                }
-            }
-            facts
-        }
+        Body::Transfer { to, amount, reason } => [("to", node(to)), ("amount", money(amount))]
+            .into_iter()
+            .chain(reason_facts(reason))
+            .collect(),
         Body::Leave => Vec::new(),
         Body::Audit { .. } | Body::PairNet(_) | Body::Amend { .. } | Body::Heal { .. } => {
             rare_facts(body, names)
         }
+    }
+}
+
+fn reason_facts(reason: &TransferReason) -> Vec<(&'static str, String)> {
+    match reason {
+        TransferReason::Gift => vec![("reason", "gift".to_owned())],
+        TransferReason::Seeding { blobs, bytes } => vec![
+            ("reason", format!("thanks for {bytes} served")),
+            ("blobs", blobs.to_string()),
+        ],
+        TransferReason::Bounty { id } => vec![
+            ("reason", "share of a bounty".to_owned()),
+            ("bounty", id.to_string()),
+        ],
+        TransferReason::Audit { receipt } => vec![
+            ("reason", "pay for an audit".to_owned()),
+            ("receipt", receipt.to_string()),
+        ],
     }
 }
 

@@ -192,7 +192,10 @@ impl Switchboard {
         let charter = self.charter.as_ref().filter(|_| after.is_none());
         let mut entries = book.entries_after(after.as_ref());
         let page: Vec<&Entry> = entries.by_ref().take(limits::LEDGER_PAGE_MAX).collect();
-        let next = entries.next().and(page.last()).map(|entry| entry.hash());
+        let next = entries
+            .next()
+            .and_then(|_| page.last())
+            .map(|entry| entry.hash());
         let forks = if next.is_none() {
             book.proofs().map(verbatim).collect()
         } else {

@@ -37,9 +37,8 @@ pub(in crate::switchboard) fn line_view(book: &Book, line: Line) -> WhyLine {
         kind: kind.to_owned(),
         charge: charge_view(book, &line).map(Box::new),
         state: match line.state {
-            LineState::Settled => line.text,
+            LineState::Settled | LineState::Disputed(_) => line.text,
             LineState::Pending => format!("pending: {}", line.text),
-            LineState::Disputed(_) => format!("disputed: {}", line.text),
         },
     }
 }
