@@ -344,7 +344,7 @@ pub struct ExportPage {
     pub charter: Option<Verbatim>,
     /// Canonical entries.
     pub entries: Vec<Verbatim>,
-    /// Canonical fork proofs, on the last page.
+    /// Canonical fork proofs, on the first page.
     pub forks: Vec<Verbatim>,
     /// Where the next page goes on, if there is more.
     pub next: Option<EntryHash>,

@@ -62,6 +62,13 @@ fn page(after: Option<EntryHash>, session: &Session) -> anyhow::Result<ExportPag
 }
 
 fn take_in(rebuild: &mut Rebuild, page: &ExportPage) -> anyhow::Result<()> {
+    for bytes in &page.forks {
+        let proof: ForkProof = codec::decode(&bytes.0, hearth_ledger::fork::PROOF_LEN_MAX)
+            .context("the node sent a fork proof that cannot be read")?;
+        rebuild
+            .insert_fork(&proof)
+            .context("the node sent a fork proof that proves nothing")?;
+    }
     for bytes in &page.entries {
         let entry: Entry = codec::decode(&bytes.0, limits::ENTRY_LEN_MAX)
             .context("the node sent an entry that cannot be read")?;
@@ -69,13 +76,6 @@ fn take_in(rebuild: &mut Rebuild, page: &ExportPage) -> anyhow::Result<()> {
         rebuild
             .restore(entry)
             .with_context(|| format!("the node sent entry {} out of order", hash.short()))?;
-    }
-    for bytes in &page.forks {
-        let proof: ForkProof = codec::decode(&bytes.0, hearth_ledger::fork::PROOF_LEN_MAX)
-            .context("the node sent a fork proof that cannot be read")?;
-        rebuild
-            .insert_fork(&proof)
-            .context("the node sent a fork proof that proves nothing")?;
     }
     Ok(())
 }

@@ -30,10 +30,10 @@ pub(super) const SCHEMA: u64 = 1;
 pub(super) enum Line {
     /// The first.
     Header(Box<HeaderLine>),
-    /// One for each entry, chain by chain, each in order.
-    Entry(Box<EntryLine>),
     /// One for each fork proof.
     Fork(ForkLine),
+    /// One for each entry, chain by chain, each in order.
+    Entry(Box<EntryLine>),
     /// The last.
     End(EndLine),
 }

@@ -1,15 +1,12 @@
 //! A small commons in memory: its exports against frozen texts, its files sound and tampered with.
 
-use std::io::Cursor;
 use std::path::Path;
 
 use hearth_ledger::author::Tip;
 use hearth_ledger::{Author, Rebuild, moves};
 use hearth_protocol::charter::{Admission, Caps, Charter, PriceTable, Windows};
-use hearth_protocol::codec;
-use hearth_protocol::control::Verbatim;
 use hearth_protocol::entry::{
-    Body, DisputeCode, Energy, EnergyMethod, Entry, TransferReason, Verdict, Work,
+    Body, DisputeCode, Energy, EnergyMethod, TransferReason, Verdict, Work,
 };
 use hearth_protocol::id::{Commitment, EntryHash, NodeId};
 use hearth_protocol::sign::{NodeKey, Signed};
@@ -18,10 +15,10 @@ use hearth_protocol::unit::{Balance, ByteCount, Millikudos, Millis, Timestamp};
 use super::calendar::{Since, date, next_day, parse_since, stamp};
 use super::copy::Copy;
 use super::export::{csv, journal::Journal, lines};
-use super::file::{Line, Lines};
-use super::verify::{Verdict as Found, verify};
 use super::words::{amount, kudos};
 use crate::cli::wording::Names;
+
+mod files;
 
 const HOUR: u64 = 3_600_000;
 
@@ -171,31 +168,6 @@ fn exported(copy: &Copy, since: Option<Timestamp>) -> String {
     text
 }
 
-fn check(text: &str) -> Found {
-    verify(&mut Lines::new(Cursor::new(text))).unwrap()
-}
-
-/// Returns where something was found and what.
-fn found(text: &str) -> Vec<(u64, String)> {
-    let found = check(text);
-    assert!(!found.ok, "something is found");
-    let findings = found.findings.into_iter();
-    findings
-        .map(|finding| (finding.line, finding.what))
-        .collect()
-}
-
-fn expect_found(text: &str, line: u64, what: &str) {
-    let all = found(text);
-    let is_it = |(at, told): &(u64, String)| *at == line && told.contains(what);
-    assert!(all.iter().any(is_it), "line {line}, '{what}': {all:?}");
-}
-
-fn refused(text: &str) -> String {
-    let error = verify(&mut Lines::new(Cursor::new(text))).unwrap_err();
-    format!("{error:#}")
-}
-
 /// Compares with a frozen text; `HEARTH_FREEZE=1` writes it anew.
 fn frozen(name: &str, text: &str) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../specs/vectors/ledger");
@@ -205,199 +177,6 @@ fn frozen(name: &str, text: &str) {
     }
     let kept = std::fs::read_to_string(&path).unwrap();
     assert_eq!(text, kept, "{name}: a changed export is a new form");
-}
-
-fn replace_line(text: &str, number: usize, change: impl Fn(&str) -> String) -> String {
-    let line = |(index, line): (usize, &str)| {
-        if index + 1 == number {
-            change(line)
-        } else {
-            line.to_owned()
-        }
-    };
-    let lines: Vec<String> = text.lines().enumerate().map(line).collect();
-    format!("{}\n", lines.join("\n"))
-}
-
-/// Changes the signed bytes of a line and leaves what is shown beside them.
-fn with_bytes(line: &str, change: impl Fn(&mut Entry)) -> String {
-    let Line::Entry(mut entry) = serde_json::from_str(line).unwrap() else {
-        panic!("a line with an entry");
-    };
-    let mut changed: Entry = codec::decode(&entry.bytes.0, 4_096).unwrap();
-    change(&mut changed);
-    entry.bytes = Verbatim(codec::encode(&changed));
-    entry.hash = changed.hash();
-    serde_json::to_string(&Line::Entry(entry)).unwrap()
-}
-
-#[test]
-fn l70_an_export_has_a_header_every_entry_with_its_bytes_and_an_end() {
-    let copy = street();
-    let text = exported(&copy, None);
-    frozen("street.jsonl", &text);
-    let found = check(&text);
-    assert!(found.ok, "{:?}", found.findings);
-    assert_eq!(found.entries, u64::try_from(copy.book.len()).unwrap());
-    let sum: Balance = found.balances.iter().map(|line| line.balance).sum();
-    assert_eq!(sum, Balance::ZERO);
-}
-
-#[test]
-fn l71_a_changed_entry_is_named_with_its_line() {
-    let text = exported(&street(), None);
-    let flipped = replace_line(&text, 3, |line| {
-        with_bytes(line, |entry| {
-            let last = entry.body.len() - 1;
-            entry.body[last] ^= 1;
-        })
-    });
-    expect_found(
-        &flipped,
-        3,
-        "the body shown is not the body that was signed",
-    );
-    let unsigned = replace_line(&text, 3, |line| {
-        with_bytes(line, |entry| {
-            let nothing = hearth_protocol::sign::Signature::from_bytes([0; 64]);
-            entry.header = Signed::from_parts(*entry.header.trusted(), nothing);
-        })
-    });
-    expect_found(&unsigned, 3, "signature");
-    let damaged = replace_line(&text, 3, |line| {
-        line.replace("\"bytes\":\"o", "\"bytes\":\"p")
-    });
-    expect_found(&damaged, 3, "the bytes are no entry");
-    let lied = replace_line(&text, 3, |line| line.replace("\"seq\":1", "\"seq\":7"));
-    expect_found(&lied, 3, "the place shown is not the place that was signed");
-}
-
-#[test]
-fn l70_fork_proofs_and_both_branches_are_in_the_file() {
-    let mut street = Street::new("forked");
-    for member in 0..3 {
-        street.write(member, &Body::Join { invite: None }, 0);
-    }
-    let tip = street.tips[1];
-    street.give(1, 0, TransferReason::Gift, 100, 1);
-    street.tips[1] = tip;
-    street.give(1, 2, TransferReason::Gift, 100, 1);
-    let text = exported(&street.copy(), None);
-    let found = check(&text);
-    assert!(found.ok, "{:?}", found.findings);
-    assert_eq!(found.entries, 5);
-    assert!(
-        found
-            .balances
-            .iter()
-            .all(|line| line.balance == Balance::ZERO)
-    );
-    let number = text
-        .lines()
-        .position(|line| line.contains("\"type\":\"fork\""))
-        .unwrap();
-    let end = u64::try_from(number + 2).unwrap();
-    let lied = replace_line(&text, number + 1, |line| {
-        line.replace("\"seq\":1", "\"seq\":2")
-    });
-    expect_found(
-        &lied,
-        end - 1,
-        "the author or place shown is not that of the proof",
-    );
-    let lines: Vec<&str> = text.lines().collect();
-    let without = [&lines[..number], &lines[number + 1..]].concat().join("\n");
-    expect_found(
-        &format!("{without}\n"),
-        end - 1,
-        "1 fork proofs were written and 0 are here",
-    );
-}
-
-#[test]
-fn l71_a_claim_that_the_state_does_not_bear_out_is_named() {
-    let text = exported(&street(), None);
-    let lied = replace_line(&text, 4, |line| line.replace("\"code\":0", "\"code\":117"));
-    expect_found(&lied, 4, "is effective; the line says otherwise");
-}
-
-#[test]
-fn l71_missing_and_doubled_lines_are_found() {
-    let text = exported(&street(), None);
-    let lines: Vec<&str> = text.lines().collect();
-    let all = lines.len();
-    let without = |number: usize| {
-        let (before, after) = (&lines[..number - 1], &lines[number..]);
-        format!("{}\n", [before, after].concat().join("\n"))
-    };
-    expect_found(&without(2), 2, "the entry before it is missing or bad");
-    let last = u64::try_from(all - 1).unwrap();
-    // The last entry of a chain: nothing else points at it.
-    expect_found(&without(all - 1), last, "entries were written and");
-    expect_found(&without(all), last, "cut off");
-    let doubled = format!("{}\n{text}", lines[0]);
-    expect_found(&doubled, 2, "a second header");
-    let again = replace_line(&text, 3, |line| format!("{line}\n{line}"));
-    expect_found(&again, 4, "it was there before");
-    let more = format!("{text}{}\n", lines[2]);
-    expect_found(
-        &more,
-        u64::try_from(all + 1).unwrap(),
-        "follows the last line",
-    );
-}
-
-#[test]
-fn l71_a_file_that_was_cut_off_anywhere_is_never_sound() {
-    let text = exported(&street(), None);
-    let begins = text.find('\n').unwrap() + 1;
-    for cut in (begins..text.len() - 1).step_by(97) {
-        assert!(!check(&text[..cut]).ok, "cut at {cut}");
-    }
-}
-
-#[test]
-fn l71_what_is_no_export_of_this_form_is_refused_at_line_one() {
-    let text = exported(&street(), None);
-    assert!(refused("").contains("line 1: the file is empty"));
-    assert!(refused("not json\n").contains("no export"));
-    assert!(refused("{\"a\":1}\n").contains("no export"));
-    let newer = replace_line(&text, 1, |line| {
-        line.replace("\"schema\":1", "\"schema\":2")
-    });
-    assert!(refused(&newer).contains("schema 2; this version of hearth reads 1"));
-    let other = exported(&Street::new("other").copy(), None);
-    let mixed = format!(
-        "{}\n{}",
-        other.lines().next().unwrap(),
-        &text[text.find('\n').unwrap() + 1..]
-    );
-    expect_found(&mixed, 2, "belongs to another commons");
-    let of = |text: &str| serde_json::from_str::<Line>(text.lines().next().unwrap()).unwrap();
-    let (Line::Header(mut ours), Line::Header(theirs)) = (of(&text), of(&other)) else {
-        panic!("headers");
-    };
-    ours.charter = theirs.charter;
-    let swapped = serde_json::to_string(&Line::Header(ours)).unwrap();
-    assert!(refused(&format!("{swapped}\n")).contains("the charter is that of another commons"));
-    let long = format!("{}{}", text, "x".repeat(200_000));
-    assert!(refused(&long).contains("longer than 131072 bytes"));
-}
-
-#[test]
-fn l72_a_partial_export_says_what_could_not_be_checked() {
-    let text = exported(&street(), Some(at(20)));
-    let found = check(&text);
-    assert!(found.ok, "{:?}", found.findings);
-    assert!(found.balances.is_empty(), "nothing is said of balances");
-    let told = found.unchecked.join("\n");
-    assert!(told.contains("before number"), "{told}");
-    assert!(told.contains("balances, digest"), "{told}");
-    let lines: Vec<&str> = text.lines().collect();
-    let chain = |line: &&str| line.contains(&format!("\"author\":\"{}\"", id(0)));
-    let second = lines.iter().position(chain).unwrap() + 1;
-    let holed = replace_line(&text, second + 1, |_| lines[second - 1].to_owned());
-    assert!(!check(&holed).ok, "a hole inside is still a hole");
 }
 
 #[test]

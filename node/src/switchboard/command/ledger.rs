@@ -196,7 +196,7 @@ impl Switchboard {
             .next()
             .and_then(|_| page.last())
             .map(|entry| entry.hash());
-        let forks = if next.is_none() {
+        let forks = if after.is_none() {
             book.proofs().map(verbatim).collect()
         } else {
             Vec::new()

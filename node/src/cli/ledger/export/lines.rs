@@ -25,15 +25,16 @@ pub(in crate::cli::ledger) fn write(
         charter: Verbatim(codec::encode(&copy.charter)),
     })))?;
     let (mut entries, mut forks) = (0, 0);
+    // First, as in an audit: how far proofs reach must not depend on when entries showed them.
+    for proof in book.proofs() {
+        push(&Line::Fork(ForkLine::of(proof)))?;
+        forks += 1;
+    }
     for entry in book.entries() {
         if since.is_none_or(|since| entry.header.trusted().time >= since) {
             push(&Line::Entry(Box::new(EntryLine::of(book, entry))))?;
             entries += 1;
         }
-    }
-    for proof in book.proofs() {
-        push(&Line::Fork(ForkLine::of(proof)))?;
-        forks += 1;
     }
     push(&Line::End(EndLine {
         entries,
