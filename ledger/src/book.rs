@@ -145,6 +145,19 @@ impl Book {
         }
     }
 
+    /// Puts in an entry of a set that is looked at as a whole: everything is checked, the clock and
+    /// the room that a node has are not asked.
+    pub(crate) fn insert_checked(&mut self, entry: Entry) -> Insertion {
+        let hash = entry.hash();
+        if self.chains.stored(&hash).is_some() {
+            return Insertion::Known;
+        }
+        match chain::check(&entry, self.commons, Scrutiny::Full) {
+            Ok(body) => self.place(hash, entry, body, Scrutiny::Replay),
+            Err(rejection) => Insertion::Invalid(rejection),
+        }
+    }
+
     /// Checks an entry as far as it can be without its predecessor or signature.
     pub(crate) fn check(&self, entry: &Entry) -> Result<(), Rejection> {
         chain::check(entry, self.commons, Scrutiny::Replay).map(|_| ())

@@ -193,6 +193,17 @@ impl Chains {
             .filter_map(|(_, hash)| self.entries.get(hash))
     }
 
+    /// Returns all entries after one, in the order of [`in_order`](Self::in_order); all for `None`.
+    pub(crate) fn in_order_after(&self, after: Option<&Header>) -> impl Iterator<Item = &Stored> {
+        let from = after.map_or(NodeId::from_bytes([0; 32]), |header| header.author);
+        let after = after.map(|header| (header.author, header.seq, header.hash()));
+        self.chains
+            .range(from..)
+            .flat_map(|(author, chain)| chain.places.iter().map(move |at| (*author, *at)))
+            .skip_while(move |(author, (seq, hash))| Some((*author, *seq, *hash)) <= after)
+            .filter_map(|(_, (_, hash))| self.entries.get(&hash))
+    }
+
     pub(crate) fn len_of(&self, author: &NodeId) -> usize {
         self.chains.get(author).map_or(0, |c| c.places.len())
     }

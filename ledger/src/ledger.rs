@@ -118,6 +118,8 @@ pub struct Ledger {
     /// The highest place of the own chain that anybody showed to be taken.
     seen: Option<Seq>,
     recovery: Recovery,
+    /// Entries on disk that did not connect when it was opened.
+    loose: usize,
 }
 
 #[derive(Debug, Default)]
@@ -163,6 +165,7 @@ impl Ledger {
             backlog: Backlog::default(),
             seen,
             recovery,
+            loose,
         })
     }
 
@@ -184,6 +187,11 @@ impl Ledger {
     /// Returns the journal, for reading entries back and for rebuilding its index.
     pub const fn journal_mut(&mut self) -> &mut Journal {
         &mut self.journal
+    }
+
+    /// Returns how many entries on disk did not connect to their chains when this was opened.
+    pub const fn loose(&self) -> usize {
+        self.loose
     }
 
     /// Returns whether the disk is behind or its index degraded.

@@ -18,19 +18,22 @@ pub mod fork;
 pub mod journal;
 pub mod ledger;
 mod members;
+pub mod moves;
 mod nets;
 pub mod order;
 mod orders;
+pub mod rebuild;
 pub mod reconcile;
 pub mod rejection;
 pub mod standing;
+pub mod sums;
 mod transfer;
 pub mod why;
 
 #[cfg(test)]
 mod tests;
 
-pub use audit::{Finding, Report, audit};
+pub use audit::{Finding, Report, Unchecked, audit, review};
 pub use author::Author;
 pub use book::{Book, Insertion};
 pub use chain::Want;
@@ -38,7 +41,10 @@ pub use credit::{Credit, room, room_beside_holds};
 pub use evidence::Evidence;
 pub use fork::verify_fork_proof;
 pub use ledger::{ForkError, HealError, Ledger, OpenError, Received, WriteError};
+pub use moves::{Cause, Move, moves};
 pub use order::{Acceptance, DisputeCause, OrderState, OrderView, ReceiptView, VoidBy};
+pub use rebuild::{Fault, Fragment, Rebuild};
 pub use rejection::Rejection;
 pub use standing::{NoEffect, Standing, Wait};
+pub use sums::{Sums, pairs};
 pub use why::{Line, LineKind, LineState, why};

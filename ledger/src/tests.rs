@@ -8,6 +8,7 @@ mod effects;
 mod forks;
 mod heals;
 mod joining;
+mod looking;
 mod nets;
 mod promises;
 mod reconcile;

@@ -75,6 +75,11 @@ impl Transfers {
         }
     }
 
+    /// Returns every effective transfer.
+    pub(crate) fn effective(&self) -> impl Iterator<Item = (&EntryHash, &Transfer)> {
+        self.all.iter().filter(|(_, transfer)| transfer.is_counted)
+    }
+
     /// Returns the effective transfers a node has part in.
     pub(crate) fn of(&self, node: &NodeId) -> impl Iterator<Item = (&EntryHash, &Transfer)> {
         self.by_party

@@ -5,6 +5,7 @@
 //! person ([`PeerRef`], [`ModelRef`]) is resolved by the node.
 
 mod generate;
+mod ledger;
 mod problem;
 
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,10 @@ use crate::snapshot::{
 use crate::unit::{Balance, Millikudos, Millis, Timestamp};
 
 pub use generate::{GenerateRequest, LoraAsk, MaskAsk, StartAsk};
+pub use ledger::{
+    AccountView, AuditReply, ChargeView, EntriesRequest, EntryDetail, EntryKind, ExportPage,
+    ImportReply, Link, PairView, RefusedView, TermsView, Verbatim, WhyLine, WhyRequest,
+};
 pub use problem::{Problem, ProblemKind};
 
 /// Version of this API, in every JSON object the command line prints.
@@ -157,7 +162,7 @@ pub enum Command {
         /// Full id or an unambiguous beginning.
         job: String,
     },
-    /// Dispute a receipt. [`Reply::Done`].
+    /// Dispute a receipt. [`Reply::Wrote`].
     JobsDispute {
         /// Full id or an unambiguous beginning.
         job: String,
@@ -167,17 +172,9 @@ pub enum Command {
     /// Everybody's balance. [`Reply::Balances`].
     LedgerBalance,
     /// Entries, newest first. [`Reply::Entries`].
-    LedgerEntries {
-        /// Only this author's.
-        author: Option<PeerRef>,
-        /// At most so many.
-        limit: u32,
-    },
+    LedgerEntries(Box<EntriesRequest>),
     /// Explain a balance line by line. [`Reply::Why`].
-    LedgerWhy {
-        /// Whose; oneself if absent.
-        peer: Option<PeerRef>,
-    },
+    LedgerWhy(WhyRequest),
     /// Check everything again from the signed bytes. [`Reply::Audit`].
     LedgerAudit,
     /// Give kudos. [`Reply::Wrote`].
@@ -186,6 +183,28 @@ pub enum Command {
         peer: PeerRef,
         /// How much.
         amount: Millikudos,
+    },
+    /// One member's account. [`Reply::Account`].
+    LedgerAccount {
+        /// Whose; oneself if absent.
+        peer: Option<PeerRef>,
+    },
+    /// Open one entry. [`Reply::Entry`].
+    LedgerEntry {
+        /// Its full hash or an unambiguous beginning.
+        entry: String,
+    },
+    /// A page of everything, as it was signed. [`Reply::Export`].
+    LedgerExport {
+        /// The last entry of the page before; the first page if absent.
+        after: Option<EntryHash>,
+    },
+    /// Take entries in as if a peer had sent them: everything is checked. [`Reply::Imported`].
+    LedgerImport {
+        /// Canonical entries, each chain's in order.
+        entries: Vec<Verbatim>,
+        /// Canonical fork proofs.
+        forks: Vec<Verbatim>,
     },
     /// Finish what runs, take nothing new. [`Reply::Done`].
     WorkerPause,
@@ -289,6 +308,8 @@ pub enum Reply {
     Entries {
         /// Each of them.
         entries: Vec<LedgerView>,
+        /// Where the next page goes on, if there is more.
+        next: Option<EntryHash>,
     },
     /// A balance explained.
     Why {
@@ -298,8 +319,12 @@ pub enum Reply {
         balance: Balance,
         /// The part that cannot be spent yet.
         pending: Balance,
-        /// Every line; their sum is the balance.
+        /// What passed between it and each other member, on the first page; they sum to the balance.
+        pairs: Vec<PairView>,
+        /// The lines by date; all pages together sum to the balance, or to the pair's.
         lines: Vec<WhyLine>,
+        /// Where the next page goes on, if there is more.
+        next: Option<EntryHash>,
     },
     /// An audit.
     Audit(AuditReply),
@@ -310,6 +335,14 @@ pub enum Reply {
         /// In one line what it says.
         what: String,
     },
+    /// One member's account.
+    Account(Box<AccountView>),
+    /// One entry, opened.
+    Entry(Box<EntryDetail>),
+    /// A page of the ledger as it was signed.
+    Export(Box<ExportPage>),
+    /// Entries were taken in.
+    Imported(ImportReply),
 }
 
 /// A commons as shown.
@@ -324,42 +357,6 @@ pub struct CommonsReply {
     pub members: u32,
     /// Members connected.
     pub connected: u32,
-}
-
-/// One line of `ledger why`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct WhyLine {
-    /// The entry behind it.
-    pub entry: EntryHash,
-    /// Its date.
-    pub time: Timestamp,
-    /// The other side.
-    pub peer: NodeId,
-    /// What it adds.
-    pub amount: Balance,
-    /// `receipt`, `gift`, `seeding`.
-    pub kind: String,
-    /// `settled`, `pending`, `disputed`.
-    pub state: String,
-}
-
-/// What an audit found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct AuditReply {
-    /// Whether everything holds.
-    pub ok: bool,
-    /// Entries checked.
-    pub entries: u64,
-    /// Chains checked.
-    pub chains: u64,
-    /// Sum of all balances; 0 when all is well.
-    pub sum: Balance,
-    /// Digest as kept.
-    pub digest: String,
-    /// What does not hold.
-    pub findings: Vec<String>,
 }
 
 /// One check of `doctor`.

@@ -105,3 +105,9 @@ pub const ROOM_QUEUE_MAX: usize = 1_024;
 pub const MEMBERS_MAX: usize = 10_000;
 /// Lines of log kept for the dashboard.
 pub const LOG_LINES_MAX: usize = 200;
+/// Most entries or lines in one reply about the ledger: some hundred kilobytes of JSON.
+pub const LEDGER_PAGE_MAX: usize = 1_000;
+/// Most entries or fork proofs in one import: Base64, they fit a command.
+pub const LEDGER_IMPORT_MAX: usize = 64;
+/// Longest line of an exported ledger: a charter at its limit, in Base64, fits.
+pub const LEDGER_LINE_LEN_MAX: usize = 128 * 1024;

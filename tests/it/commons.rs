@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use hearth_protocol::control::{Command, Reply};
+use hearth_protocol::control::{Command, EntriesRequest, Reply};
 use hearth_protocol::id::NodeId;
 use hearth_protocol::snapshot::LedgerView;
 use tempfile::TempDir;
@@ -159,11 +159,12 @@ pub(crate) fn balances(node: &Node) -> BTreeMap<NodeId, i128> {
 /// Returns the entries one node keeps, newest first.
 pub(crate) fn entries(node: &Node, author: Option<NodeId>) -> Vec<LedgerView> {
     let author = author.map(|author| author.to_string());
-    match node.ask(&Command::LedgerEntries {
+    match node.ask(&Command::LedgerEntries(Box::new(EntriesRequest {
         author,
-        limit: 10_000,
-    }) {
-        Ok(Reply::Entries { entries }) => entries,
+        limit: 1_000,
+        ..EntriesRequest::default()
+    }))) {
+        Ok(Reply::Entries { entries, .. }) => entries,
         other => panic!("entries: {other:?}"),
     }
 }

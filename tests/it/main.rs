@@ -4,6 +4,7 @@
 //! wait, [`weights`] the models they share. Nothing here reaches into the program: a story types
 //! commands, speaks to the control API, kills processes and looks at what is left.
 
+mod auditor;
 mod command_line;
 mod commons;
 mod durability;

@@ -27,7 +27,15 @@ pub(crate) fn answer(feed: &Feed, now: Timestamp, result: Result<Reply, Problem>
             balance,
             pending,
             lines,
-        }) => Answer::Sheet(why_sheet(feed, now, node, (balance, pending), &lines)),
+            next,
+            ..
+        }) => {
+            let mut sheet = why_sheet(feed, now, node, (balance, pending), &lines);
+            if next.is_some() {
+                sheet.fact("...", "there are more lines: 'hearth ledger why' shows all");
+            }
+            Answer::Sheet(sheet)
+        }
         Ok(Reply::Audit(audit)) => Answer::Sheet(audit_sheet(&audit)),
         Ok(
             Reply::Status(_)
@@ -44,7 +52,11 @@ pub(crate) fn answer(feed: &Feed, now: Timestamp, result: Result<Reply, Problem>
             | Reply::Jobs { .. }
             | Reply::Job(_)
             | Reply::Balances { .. }
-            | Reply::Entries { .. },
+            | Reply::Entries { .. }
+            | Reply::Account(_)
+            | Reply::Entry(_)
+            | Reply::Export(_)
+            | Reply::Imported(_),
         ) => Answer::Note(Tone::Ok, "done".into()),
     }
 }
@@ -100,6 +112,9 @@ fn audit_sheet(audit: &AuditReply) -> Sheet {
     }
     for finding in &audit.findings {
         sheet.text(Tone::Warn, &format!("· {finding}"));
+    }
+    for unchecked in &audit.unchecked {
+        sheet.text(Tone::Muted, &format!("· not checked: {unchecked}"));
     }
     sheet.gap();
     sheet.fact("entries", &audit.entries.to_string());

@@ -1,7 +1,7 @@
 //! What each message does to the state. Pure: no clock, no terminal, no node.
 
 use hearth_protocol::capacity::Accepting;
-use hearth_protocol::control::Command;
+use hearth_protocol::control::{Command, WhyRequest};
 use hearth_protocol::unit::{Millis, Timestamp};
 
 use crate::answer::{Answer, answer};
@@ -323,14 +323,19 @@ fn demand(app: &App, action: Action) -> Option<Demand> {
         }
         (Action::Why, Some(Row::Peer(node))) => {
             let peer = Some(node.to_string());
-            plain("adding up", Command::LedgerWhy { peer })
+            plain("adding up", why(peer))
         }
-        (Action::Why, _) if app.screen == Screen::Ledger => {
-            plain("adding up", Command::LedgerWhy { peer: None })
-        }
+        (Action::Why, _) if app.screen == Screen::Ledger => plain("adding up", why(None)),
         (Action::Audit, _) => plain("checking every entry", Command::LedgerAudit),
         (_, _) => None,
     }
+}
+
+fn why(peer: Option<String>) -> Command {
+    Command::LedgerWhy(WhyRequest {
+        peer,
+        ..WhyRequest::default()
+    })
 }
 
 fn ask(app: &mut App, action: Action) -> Option<Command> {

@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 
 use hearth_protocol::charter::{Caps, Charter, PriceTable};
-use hearth_protocol::entry::{Body, Entry};
+use hearth_protocol::entry::{Body, Entry, Verdict};
 use hearth_protocol::id::{Commitment, CommonsId, EntryHash, NodeId};
 use hearth_protocol::unit::{Balance, Millikudos, Seq, Timestamp};
 use hearth_protocol::wire::{ForkProof, Head};
 
 use super::Book;
 use crate::amend::Amendment;
-use crate::chain::{self, Scrutiny, Want};
+use crate::chain::{self, Scrutiny, Stored, Want};
 use crate::evidence::Evidence;
 use crate::order::OrderView;
 use crate::rejection::Rejection;
@@ -86,6 +86,46 @@ impl Book {
     /// Returns all stored entries, chain by chain, each in order of place.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.chains.in_order().map(|stored| &stored.entry)
+    }
+
+    /// Returns stored entries after one, in the same order; all of them for `None`, none for an
+    /// entry that is not stored.
+    pub fn entries_after(&self, after: Option<&EntryHash>) -> impl Iterator<Item = &Entry> {
+        let from = after.map(|hash| self.chains.stored(hash).map(Stored::header));
+        let is_known = from != Some(None);
+        self.chains
+            .in_order_after(from.flatten())
+            .filter(move |_| is_known)
+            .map(|stored| &stored.entry)
+    }
+
+    /// Returns the number of stored entries of one author.
+    pub fn len_of(&self, author: &NodeId) -> usize {
+        self.chains.len_of(author)
+    }
+
+    /// Returns, for each chain that goes on in an unknown version, from where on and how many
+    /// entries are without effect for that.
+    pub fn frozen(&self) -> Vec<(NodeId, Seq, usize)> {
+        let mut chains: Vec<(NodeId, Seq, usize)> = Vec::new();
+        for stored in self.chains.in_order().filter(|stored| stored.frozen) {
+            let header = stored.header();
+            match chains.last_mut() {
+                Some((author, _, count)) if *author == header.author => *count += 1,
+                Some(_) | None => chains.push((header.author, header.seq, 1)),
+            }
+        }
+        chains
+    }
+
+    /// Returns the requester's last ack on a receipt that is heard, and what it says.
+    pub fn ack(&self, receipt: &EntryHash) -> Option<(EntryHash, Verdict)> {
+        self.orders.ack_on(receipt, &self.rules())
+    }
+
+    /// Returns whether both sides closed the account over an order.
+    pub fn is_closed(&self, order: &EntryHash) -> bool {
+        self.orders.is_closed(order, &self.rules())
     }
 
     /// Returns the node's balance: all effective moves.
@@ -188,6 +228,11 @@ impl Book {
         node: &NodeId,
     ) -> impl Iterator<Item = (&EntryHash, &Transfer)> {
         self.transfers.of(node)
+    }
+
+    /// Returns every effective transfer.
+    pub(crate) fn transfers(&self) -> impl Iterator<Item = (&EntryHash, &Transfer)> {
+        self.transfers.effective()
     }
 
     /// Returns whether the author is known to have forked and has not healed its chain.

@@ -1,5 +1,6 @@
 //! What one node did for another up to a checkpoint both want to sign.
 
+use hearth_protocol::entry::Verdict;
 use hearth_protocol::id::EntryHash;
 use hearth_protocol::id::NodeId;
 
@@ -8,6 +9,27 @@ use crate::nets::{Closing, PairId};
 use crate::order::{Acceptance, Hearing, OrderState, Rules, judge, settle};
 
 impl Orders {
+    /// Returns the requester's last ack on a receipt that is heard.
+    pub(crate) fn ack_on(
+        &self,
+        receipt: &EntryHash,
+        rules: &Rules<'_>,
+    ) -> Option<(EntryHash, Verdict)> {
+        let (_, terms) = self.target(self.receipts.get(receipt)?)?;
+        let hearing = Hearing {
+            rules,
+            terms: &terms,
+            horizon: rules.horizon(&terms),
+        };
+        self.last_ack(receipt, &hearing)
+    }
+
+    /// Returns whether both sides closed the account over an order.
+    pub(crate) fn is_closed(&self, order: &EntryHash, rules: &Rules<'_>) -> bool {
+        let target = self.target(order);
+        target.is_some_and(|(_, terms)| rules.horizon(&terms).is_some())
+    }
+
     /// Returns the orders between two nodes, both ways.
     pub(crate) fn of_pair(&self, (one, other): &PairId) -> Vec<EntryHash> {
         let of = |requester: &NodeId, provider: NodeId| {

@@ -51,7 +51,7 @@ impl Exit {
     pub(super) const fn meaning(self) -> &'static str {
         match self {
             Self::Ok => "it was done",
-            Self::Failed => "it failed or was refused",
+            Self::Failed => "it failed or was refused, or an audit found what does not hold",
             Self::Usage => "the command or the configuration is wrong",
             Self::Unreachable => "no node runs here, or it does not answer",
             Self::Credit => "not enough credit",

@@ -1,36 +1,67 @@
-//! `hearth ledger`: who owes what, and why.
+//! `hearth ledger`: who owes what, and why; checks, copies, gifts.
+//!
+//! One file a command. What is right or wrong is `hearth-ledger`'s word; here it is asked for and laid
+//! out. [`copy`] fetches the whole ledger, [`file`] is the form in which copies are kept.
 
-use anyhow::bail;
+mod audit;
+mod balance;
+mod calendar;
+mod copy;
+mod entries;
+mod entry;
+mod export;
+mod file;
+mod give;
+mod import;
+#[cfg(test)]
+mod tests;
+mod verify;
+mod why;
+mod words;
+
+use std::path::PathBuf;
+
 use clap::Subcommand;
-use hearth_protocol::control::{AuditReply, Command, Reply};
 use hearth_protocol::unit::Millikudos;
 
-use super::printer::Role;
-use super::session::{Session, other};
-use super::table::Table;
-use super::wording::{Names, clip, printable, when};
-use crate::clock::now;
+use super::session::Session;
 
 /// What to do with the ledger.
 #[derive(Debug, Subcommand)]
 pub(super) enum LedgerVerb {
-    /// Show everybody's balance
-    Balance,
+    /// Show everybody's balance, or one member's account
+    Balance {
+        /// Petname, nickname, short or full id
+        peer: Option<String>,
+    },
     /// Show entries, newest first
-    Entries {
-        /// Only this member's: petname, nickname, short or full id
-        peer: Option<String>,
-        /// At most so many
-        #[arg(long, short = 'n', default_value_t = 50, value_name = "N")]
-        limit: u32,
-    },
-    /// Explain a balance, line by line
-    Why {
-        /// Whose; one's own by default
-        peer: Option<String>,
-    },
-    /// Check every entry again from its signed bytes
+    Entries(entries::EntriesArgs),
+    /// Explain a balance: by pair, by line, down to one signed entry
+    #[command(
+        before_help = "Examples:\n  hearth ledger why                    my balance\n  \
+        hearth ledger why ada --pair bob     what passed between the two, receipt by receipt\n  \
+        hearth ledger why --entry 4f2a81c0   one entry as it was signed\n"
+    )]
+    Why(why::WhyArgs),
+    /// Check every entry again from its signed bytes; ends with 1 when something does not hold
     Audit,
+    /// Write everything to a file: for safety, for an auditor, for a spreadsheet
+    #[command(
+        before_help = "Examples:\n  hearth ledger export -o street.jsonl           everything, \
+        as it was signed\n  hearth ledger export --format csv > moves.csv   one row a move\n  \
+        hearth ledger export --format beancount -o kudos.beancount --since 2026-01-01\n"
+    )]
+    Export(export::ExportArgs),
+    /// Check an exported file; needs no node and no home
+    Verify {
+        /// A file made by 'hearth ledger export'
+        file: PathBuf,
+    },
+    /// Take the entries of an exported file in; every one is checked
+    Import {
+        /// A file made by 'hearth ledger export', of this commons
+        file: PathBuf,
+    },
     /// Give kudos to a member
     #[command(before_help = "Example:\n  hearth ledger give ada 2.5\n")]
     Give {
@@ -46,148 +77,14 @@ pub(super) enum LedgerVerb {
 
 pub(super) fn run(verb: LedgerVerb, session: &Session) -> anyhow::Result<()> {
     match verb {
-        LedgerVerb::Balance => balance(session),
-        LedgerVerb::Entries { peer, limit } => entries(peer, limit, session),
-        LedgerVerb::Why { peer } => why(peer, session),
-        LedgerVerb::Audit => audit(session),
-        LedgerVerb::Give { peer, kudos, yes } => {
-            let question = format!("Give {kudos} kudos to {}?", printable(&peer));
-            if !session.printer.confirm(&question, yes)? {
-                return session.printer.line("nothing was given");
-            }
-            let amount = kudos;
-            let reply = session.ask(Command::LedgerGive { peer, amount })?;
-            session.reply_json(&reply)?;
-            let Reply::Wrote { entry, what } = reply else {
-                return other();
-            };
-            session.printer.line(format!("{what} ({})", entry.short()))
-        }
+        LedgerVerb::Balance { peer: None } => balance::all(session),
+        LedgerVerb::Balance { peer: Some(peer) } => balance::one(peer, session),
+        LedgerVerb::Entries(args) => entries::run(args, session),
+        LedgerVerb::Why(args) => why::run(args, session),
+        LedgerVerb::Audit => audit::run(session),
+        LedgerVerb::Export(args) => export::run(&args, session),
+        LedgerVerb::Verify { file } => verify::run(&file, session),
+        LedgerVerb::Import { file } => import::run(&file, session),
+        LedgerVerb::Give { peer, kudos, yes } => give::run(peer, kudos, yes, session),
     }
-}
-
-/// Names are a comfort: without them ids are shown.
-fn names(session: &Session) -> Names {
-    if session.printer.is_json() {
-        return Names::default();
-    }
-    match session.ask(Command::PeersList) {
-        Ok(Reply::Peers { peers }) => Names::of(&peers),
-        Ok(_) | Err(_) => Names::default(),
-    }
-}
-
-fn balance(session: &Session) -> anyhow::Result<()> {
-    let reply = session.ask(Command::LedgerBalance)?;
-    session.reply_json(&reply)?;
-    let Reply::Balances {
-        node,
-        balances,
-        digest,
-    } = reply
-    else {
-        return other();
-    };
-    let names = names(session);
-    let mut table = Table::new(&["MEMBER", "ID", ">KUDOS", ">PENDING"]);
-    for line in &balances {
-        let me = if line.node == node { " (me)" } else { "" };
-        table.row([
-            format!("{}{me}", clip(&names.name(&line.node), 24)),
-            line.node.short(),
-            line.balance.to_string(),
-            line.pending.to_string(),
-        ]);
-    }
-    session.printer.table(&table)?;
-    session.printer.line(
-        session
-            .printer
-            .paint(Role::Muted, format!("digest {digest}")),
-    )
-}
-
-fn entries(author: Option<String>, limit: u32, session: &Session) -> anyhow::Result<()> {
-    let reply = session.ask(Command::LedgerEntries { author, limit })?;
-    session.reply_json(&reply)?;
-    let Reply::Entries { entries } = reply else {
-        return other();
-    };
-    let (names, now) = (names(session), now());
-    let mut table = Table::new(&[
-        "ENTRY", "WHEN", "AUTHOR", ">SEQ", "KIND", ">KUDOS", "STATE", "WHAT",
-    ]);
-    for entry in &entries {
-        table.row([
-            entry.entry.short(),
-            when(entry.time, now),
-            clip(&names.name(&entry.author), 16),
-            entry.seq.to_string(),
-            entry.kind.clone(),
-            entry
-                .amount
-                .map_or_else(String::new, |amount| amount.to_string()),
-            entry.state.clone(),
-            clip(&entry.text, 60),
-        ]);
-    }
-    session.printer.table(&table)
-}
-
-fn why(peer: Option<String>, session: &Session) -> anyhow::Result<()> {
-    let reply = session.ask(Command::LedgerWhy { peer })?;
-    session.reply_json(&reply)?;
-    let Reply::Why {
-        node,
-        balance,
-        pending,
-        lines,
-    } = reply
-    else {
-        return other();
-    };
-    let (names, now) = (names(session), now());
-    let mut table = Table::new(&["WHEN", "ENTRY", "KIND", "WITH", "STATE", ">KUDOS"]);
-    for line in &lines {
-        table.row([
-            when(line.time, now),
-            line.entry.short(),
-            line.kind.clone(),
-            clip(&names.name(&line.peer), 24),
-            line.state.clone(),
-            line.amount.to_string(),
-        ]);
-    }
-    session.printer.table(&table)?;
-    session.printer.line(format!(
-        "{} has {balance} kudos, {pending} of them pending",
-        names.name(&node)
-    ))
-}
-
-fn audit(session: &Session) -> anyhow::Result<()> {
-    let reply = session.ask(Command::LedgerAudit)?;
-    session.reply_json(&reply)?;
-    let Reply::Audit(audit) = reply else {
-        return other();
-    };
-    let AuditReply {
-        ok,
-        entries,
-        chains,
-        sum,
-        digest,
-        findings,
-    } = audit;
-    for finding in &findings {
-        let finding = session.printer.paint(Role::Bad, printable(finding));
-        session.printer.line(finding)?;
-    }
-    if !ok {
-        bail!("the audit found {} things that do not hold", findings.len());
-    }
-    let fine = session.printer.paint(Role::Good, "all holds");
-    session.printer.line(format!(
-        "{fine}: {entries} entries of {chains} members, sum {sum}, digest {digest}"
-    ))
 }

@@ -69,7 +69,7 @@ impl Session {
     pub(super) fn ask_done(&self, command: Command) -> anyhow::Result<()> {
         let reply = self.ask(command)?;
         self.reply_json(&reply)?;
-        let Reply::Done { what } = reply else {
+        let (Reply::Done { what } | Reply::Wrote { what, .. }) = reply else {
             return other();
         };
         self.printer.line(what)

@@ -72,17 +72,22 @@ pub(super) struct Names(BTreeMap<NodeId, String>);
 impl Names {
     /// Collects the names.
     pub(super) fn of(peers: &[PeerView]) -> Self {
-        Self(
-            peers
-                .iter()
-                .map(|peer| (peer.node, printable(&peer.name)))
-                .collect(),
-        )
+        peers
+            .iter()
+            .map(|peer| (peer.node, peer.name.as_str()))
+            .collect()
     }
 
     /// Returns a member's name, or its short id.
     pub(super) fn name(&self, node: &NodeId) -> String {
         self.0.get(node).cloned().unwrap_or_else(|| node.short())
+    }
+}
+
+impl<'a> FromIterator<(NodeId, &'a str)> for Names {
+    fn from_iter<I: IntoIterator<Item = (NodeId, &'a str)>>(names: I) -> Self {
+        let names = names.into_iter();
+        Self(names.map(|(node, name)| (node, printable(name))).collect())
     }
 }
 

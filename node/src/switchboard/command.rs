@@ -131,9 +131,13 @@ impl Switchboard {
             Command::JobsCancel { job } => self.cancel(&job),
             Command::JobsDispute { job, code } => self.dispute(&job, code),
             Command::LedgerBalance => self.show_balances(),
-            Command::LedgerEntries { author, limit } => self.show_entries(author.as_deref(), limit),
-            Command::LedgerWhy { peer } => self.explain(peer.as_deref()),
+            Command::LedgerAccount { peer } => self.show_account(peer.as_deref()),
+            Command::LedgerEntries(request) => self.show_entries(&request),
+            Command::LedgerEntry { entry } => self.show_entry(&entry),
+            Command::LedgerWhy(request) => self.explain(&request),
             Command::LedgerAudit => self.audit(),
+            Command::LedgerExport { after } => self.export(after),
+            Command::LedgerImport { entries, forks } => self.import(&entries, &forks),
             Command::LedgerGive { peer, amount } => self.give(&peer, amount),
             Command::WorkerPause => {
                 self.dispatch(Event::Pause);

@@ -1,7 +1,8 @@
 //! Keeping ledgers and cards alike: heads are compared, missing suffixes asked for and sent.
 
-use hearth_ledger::Insertion;
+use hearth_ledger::journal::JournalError;
 use hearth_ledger::reconcile::{HeadSet, ROUNDS_MAX};
+use hearth_ledger::{ForkError, Insertion, Received};
 use hearth_protocol::card::Card;
 use hearth_protocol::entry::Entry;
 use hearth_protocol::id::{CardId, NodeId};
@@ -193,16 +194,9 @@ impl Switchboard {
                 return true;
             }
         };
-        let changed = !received.added.is_empty() || !received.forks.is_empty();
-        self.pass_on(received.added);
-        for proof in &received.forks {
-            self.tell_fork(proof);
-        }
-        if let Some(error) = received.unsaved {
-            tracing::error!(%error, "entries of others are not on disk yet");
-        }
+        let (outcomes, changed) = self.pass_on_received(received);
         let mut valid = true;
-        for outcome in received.outcomes {
+        for outcome in outcomes {
             match outcome {
                 Insertion::Gap { author, have } => {
                     let from = have.and_then(Seq::next).unwrap_or(Seq::FIRST);
@@ -237,6 +231,46 @@ impl Switchboard {
         valid
     }
 
+    /// Lets out what is new of received entries; returns what became of each, and whether anything
+    /// is new.
+    fn pass_on_received(&mut self, received: Received) -> (Vec<Insertion>, bool) {
+        let changed = !received.added.is_empty() || !received.forks.is_empty();
+        self.pass_on(received.added);
+        for proof in &received.forks {
+            self.tell_fork(proof);
+        }
+        if let Some(error) = received.unsaved {
+            tracing::error!(%error, "entries of others are not on disk yet");
+        }
+        (received.outcomes, changed)
+    }
+
+    /// Takes entries in that a person brought; returns what became of each.
+    pub(super) fn take_in(&mut self, entries: Vec<Entry>) -> Result<Vec<Insertion>, JournalError> {
+        let Some(ledger) = self.ledger.as_mut() else {
+            return Ok(Vec::new());
+        };
+        let received = ledger.receive(entries, now())?;
+        let (outcomes, changed) = self.pass_on_received(received);
+        if changed {
+            self.after_entries();
+        }
+        Ok(outcomes)
+    }
+
+    /// Takes a fork proof in that a person brought; returns whether it says something new.
+    pub(super) fn take_fork(&mut self, proof: &ForkProof) -> Result<bool, ForkError> {
+        let Some(ledger) = self.ledger.as_mut() else {
+            return Ok(false);
+        };
+        let is_news = ledger.receive_fork(proof)?;
+        if is_news {
+            self.tell_fork(proof);
+            self.after_entries();
+        }
+        Ok(is_news)
+    }
+
     /// Lets young entries out again; the rest is history that others have.
     fn pass_on(&mut self, entries: Vec<Entry>) {
         let fresh = now().minus(FRESH);
@@ -248,16 +282,8 @@ impl Switchboard {
     }
 
     fn on_fork(&mut self, peer: Option<&NodeId>, proof: &ForkProof) {
-        let Some(ledger) = self.ledger.as_mut() else {
-            return;
-        };
-        match ledger.receive_fork(proof) {
-            Ok(true) => {
-                self.tell_fork(proof);
-                self.after_entries();
-            }
-            Ok(false) => {}
-            Err(error) => self.drop_message(peer, "fork proof", &error),
+        if let Err(error) = self.take_fork(proof) {
+            self.drop_message(peer, "fork proof", &error);
         }
     }
 

@@ -1,15 +1,16 @@
 //! What the node shows of itself, made when somebody asks.
 
+pub(super) mod entries;
+pub(super) mod statement;
+
 use std::sync::Arc;
 
-use hearth_ledger::{Book, Ledger, LineKind, LineState, Standing};
-use hearth_protocol::control::WhyLine;
-use hearth_protocol::entry::{AuditVerdict, Body, Entry, TransferReason, Verdict};
+use hearth_ledger::{Book, Ledger};
 use hearth_protocol::id::{CardId, NodeId};
 use hearth_protocol::limits;
 use hearth_protocol::snapshot::{
-    BalanceView, CardView, CommonsView, DropCount, FileView, JobSide, JobView, LedgerView,
-    PeerView, Snapshot, StatusView,
+    BalanceView, CardView, CommonsView, DropCount, FileView, JobSide, JobView, PeerView, Snapshot,
+    StatusView,
 };
 use hearth_protocol::unit::{Balance, Millikudos};
 
@@ -33,12 +34,12 @@ impl Switchboard {
             cards: self.card_views(),
             transfers: self.transfers.values().cloned().collect(),
             balances: self.balances(),
-            entries: self.entries(None, ENTRIES_SHOWN),
+            entries: self.newest_entries(ENTRIES_SHOWN),
             log: crate::log::recent(),
         })
     }
 
-    fn book(&self) -> Option<&Book> {
+    pub(super) fn book(&self) -> Option<&Book> {
         self.ledger.as_ref().map(Ledger::book)
     }
 
@@ -234,237 +235,6 @@ impl Switchboard {
         let mut nodes: std::collections::BTreeSet<NodeId> = book.members().into_iter().collect();
         nodes.extend(book.balances().into_iter().map(|(node, _)| node));
         nodes.into_iter().map(view).collect()
-    }
-
-    /// Returns entries as shown, newest first.
-    pub(super) fn entries(&self, author: Option<NodeId>, count: usize) -> Vec<LedgerView> {
-        let Some(book) = self.book() else {
-            return Vec::new();
-        };
-        let wanted =
-            |entry: &&Entry| author.is_none_or(|author| entry.header.trusted().author == author);
-        let mut entries: Vec<&Entry> = book.entries().filter(wanted).collect();
-        entries.sort_by_key(|entry| {
-            let header = entry.header.trusted();
-            std::cmp::Reverse((header.time, header.author, header.seq))
-        });
-        entries
-            .into_iter()
-            .take(count)
-            .map(|entry| self.entry_view(book, entry))
-            .collect()
-    }
-
-    fn entry_view(&self, book: &Book, entry: &Entry) -> LedgerView {
-        let header = entry.header.trusted();
-        let hash = header.hash();
-        let (kind, text, amount) = entry.decode_body().map_or_else(
-            |_| ("opaque", "an entry of a newer version".to_owned(), None),
-            |body| self.wording(&body),
-        );
-        let state = match book.standing(&hash) {
-            Some(Standing::Effective) => "effective".to_owned(),
-            Some(Standing::Waiting(wait)) => format!("pending: {wait}"),
-            Some(Standing::Without(reason)) => format!("no effect: {reason}"),
-            None => "unknown".to_owned(),
-        };
-        LedgerView {
-            entry: hash,
-            author: header.author,
-            seq: header.seq.get(),
-            time: header.time,
-            kind: kind.to_owned(),
-            text,
-            amount,
-            state,
-        }
-    }
-
-    #[expect(clippy::too_many_lines, reason = "a flat table: one line a body")]
-    fn wording(&self, body: &Body) -> (&'static str, String, Option<Millikudos>) {
-        let name = |node: &NodeId| {
-            if *node == self.me {
-                self.own_name()
-            } else {
-                self.peers.name(node)
-            }
-        };
-        match body {
-            Body::Join { invite: None } => ("join", "joined".into(), None),
-            Body::Join {
-                invite: Some(invite),
-            } => (
-                "join",
-                format!(
-                    "joined, invited by {}",
-                    name(&invite.invite.trusted().issuer)
-                ),
-                None,
-            ),
-            Body::Trust { peer, limit } => (
-                "trust",
-                format!("lets {} owe up to {limit} kudos", name(peer)),
-                Some(*limit),
-            ),
-            Body::Order { provider, max, .. } => (
-                "order",
-                format!("{} may charge up to {max} kudos", name(provider)),
-                Some(*max),
-            ),
-            Body::Receipt {
-                order,
-                amount,
-                work,
-                ..
-            } => {
-                let text = format!(
-                    "charges {amount} kudos on order {}: {} evaluations at {}x{}",
-                    order.short(),
-                    work.evaluations,
-                    work.width,
-                    work.height
-                );
-                ("receipt", text, Some(*amount))
-            }
-            Body::Void { order, reason } => (
-                "void",
-                format!("releases order {}: {}", order.short(), void_text(*reason)),
-                None,
-            ),
-            Body::Ack {
-                receipt,
-                verdict: Verdict::Accepted,
-            } => ("ack", format!("accepts receipt {}", receipt.short()), None),
-            Body::Ack {
-                receipt,
-                verdict: Verdict::Disputed(code),
-            } => {
-                let text = format!(
-                    "disputes receipt {}: {}",
-                    receipt.short(),
-                    hearth_dispatch::dispute_text(*code)
-                );
-                ("ack", text, None)
-            }
-            Body::Transfer {
-                to,
-                amount,
-                reason: TransferReason::Gift,
-            } => (
-                "gift",
-                format!("gives {amount} kudos to {}", name(to)),
-                Some(*amount),
-            ),
-            Body::Transfer {
-                to,
-                amount,
-                reason: TransferReason::Seeding { bytes, .. },
-            } => {
-                let text = format!("thanks {} with {amount} kudos for {bytes} served", name(to));
-                ("seeding", text, Some(*amount))
-            }
-            Body::Transfer {
-                to,
-                amount,
-                reason: TransferReason::Bounty { id },
-            } => {
-                let text = format!(
-                    "pays {amount} kudos to {} for bounty {}",
-                    name(to),
-                    id.short()
-                );
-                ("bounty", text, Some(*amount))
-            }
-            Body::Transfer {
-                to,
-                amount,
-                reason: TransferReason::Audit { receipt },
-            } => {
-                let what = receipt.short();
-                let text = format!("pays {} {amount} kudos for auditing {what}", name(to));
-                ("audit-pay", text, Some(*amount))
-            }
-            Body::Leave => ("leave", "left".into(), None),
-            Body::Audit {
-                receipt,
-                steps,
-                verdict,
-                ..
-            } => {
-                let found = match verdict {
-                    AuditVerdict::Passed => "holds",
-                    AuditVerdict::Failed => "does not hold",
-                };
-                let text = format!("receipt {} {found}: {steps} steps checked", receipt.short());
-                ("audit", text, None)
-            }
-            Body::PairNet(net) => {
-                let (given, taken) = (mk_sum(net.given), mk_sum(net.taken));
-                let text = format!("nets with {}: gave {given}, took {taken}", name(&net.peer));
-                ("pair-net", text, None)
-            }
-            Body::Amend {
-                prices,
-                caps,
-                rules,
-            } => {
-                let parts = [
-                    prices.map(|_| "prices"),
-                    caps.map(|_| "caps"),
-                    rules.as_ref().map(|_| "rules"),
-                ];
-                let parts: Vec<&str> = parts.into_iter().flatten().collect();
-                ("amend", format!("amends {}", parts.join(", ")), None)
-            }
-            Body::Heal { tips, .. } => (
-                "heal",
-                format!("heals a fork of {} branches", tips.len()),
-                None,
-            ),
-        }
-    }
-
-    /// Explains a balance line by line.
-    pub(super) fn why_lines(&self, node: &NodeId) -> Vec<WhyLine> {
-        let Some(book) = self.book() else {
-            return Vec::new();
-        };
-        let line = |line: hearth_ledger::Line| WhyLine {
-            entry: line.entry,
-            time: line.date,
-            peer: line.counterparty,
-            amount: line.amount,
-            kind: match line.kind {
-                LineKind::Earned | LineKind::Paid => "receipt",
-                LineKind::Received | LineKind::Given => "transfer",
-            }
-            .to_owned(),
-            state: match line.state {
-                LineState::Settled => line.text,
-                LineState::Pending => format!("pending: {}", line.text),
-                LineState::Disputed(_) => format!("disputed: {}", line.text),
-            },
-        };
-        hearth_ledger::why(book, node)
-            .into_iter()
-            .map(line)
-            .collect()
-    }
-}
-
-/// A sum of a pair as a balance, for its decimal form.
-fn mk_sum(sum: u64) -> Balance {
-    Balance::from_mk(i128::from(sum))
-}
-
-fn void_text(reason: hearth_protocol::entry::VoidReason) -> &'static str {
-    use hearth_protocol::entry::VoidReason;
-    match reason {
-        VoidReason::Cancelled => "cancelled",
-        VoidReason::Refused => "refused",
-        VoidReason::Failed => "failed",
-        VoidReason::Late => "late",
-        VoidReason::Lost => "lost in a restart",
     }
 }
 

@@ -365,12 +365,15 @@ fn a_balance_is_explained_line_by_line() {
         amount: Balance::from_mk(mk),
         kind: kind.into(),
         state: "settled".into(),
+        charge: None,
     };
     let reply = Reply::Why {
         node: NodeId::from_bytes([1; 32]),
         balance: Balance::from_mk(-2_500),
         pending: Balance::ZERO,
+        pairs: Vec::new(),
         lines: vec![line(-3_000, "receipt"), line(500, "gift")],
+        next: None,
     };
     update(&mut app, Message::Answered(Box::new(Ok(reply))));
     expect(
@@ -389,9 +392,13 @@ fn an_audit_says_what_does_not_hold() {
             ok,
             entries: 42,
             chains: 3,
+            members: 3,
+            pairs: 2,
+            forked: Vec::new(),
             sum: Balance::ZERO,
             digest: "d1".repeat(32),
             findings,
+            unchecked: Vec::new(),
         })))
     };
     update(&mut app, Message::Answered(reply(true, Vec::new())));

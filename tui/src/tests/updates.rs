@@ -1,5 +1,5 @@
 use hearth_protocol::capacity::Accepting;
-use hearth_protocol::control::{Command, Reply};
+use hearth_protocol::control::{Command, Reply, WhyRequest};
 use hearth_protocol::id::{JobId, NodeId};
 use hearth_protocol::snapshot::Notice;
 use hearth_protocol::unit::Millis;
@@ -222,13 +222,16 @@ fn pins_and_balances_are_asked_about_what_is_chosen() {
     );
     assert_eq!(
         press(&mut app, "4w"),
-        Some(Command::LedgerWhy { peer: None })
+        Some(Command::LedgerWhy(WhyRequest::default()))
     );
     assert_eq!(press(&mut app, "a"), Some(Command::LedgerAudit));
     let bob = NodeId::from_bytes([2; 32]).to_string();
     assert_eq!(
         press(&mut app, "1jw"),
-        Some(Command::LedgerWhy { peer: Some(bob) })
+        Some(Command::LedgerWhy(WhyRequest {
+            peer: Some(bob),
+            ..WhyRequest::default()
+        }))
     );
 }
 
