@@ -10,6 +10,7 @@ mod problem;
 use serde::{Deserialize, Serialize};
 
 use crate::charter::{Admission, Charter};
+use crate::credit::{Decision, PolicyTerms};
 use crate::entry::{DisputeCode, Energy, EnergyMethod};
 use crate::id::{BlobHash, CardId, CommonsId, EntryHash, JobId, NodeId};
 use crate::job::Timings;
@@ -191,6 +192,16 @@ pub enum Command {
     WorkerPause,
     /// Take jobs again. [`Reply::Done`].
     WorkerResume,
+    /// Show how this node lends, and what it lets members owe. [`Reply::Credit`].
+    CreditShow {
+        /// Only this one.
+        peer: Option<PeerRef>,
+    },
+    /// Choose how this node lends. [`Reply::Done`].
+    CreditSet {
+        /// Policy and bounds; what is `None` is the charter's or the policy's default.
+        terms: PolicyTerms,
+    },
 }
 
 /// Where a job may run.
@@ -310,6 +321,8 @@ pub enum Reply {
         /// In one line what it says.
         what: String,
     },
+    /// How this node lends.
+    Credit(CreditReply),
 }
 
 /// A commons as shown.
@@ -360,6 +373,32 @@ pub struct AuditReply {
     pub digest: String,
     /// What does not hold.
     pub findings: Vec<String>,
+}
+
+/// How a node lends, and to whom how much.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreditReply {
+    /// What the owner chose.
+    pub terms: PolicyTerms,
+    /// Most that is lent beyond a line, as it applies.
+    pub cap: Millikudos,
+    /// Newcomers' share of the last 30 days' work in percent, as it applies.
+    pub newcomer_percent: u8,
+    /// The newcomers' bucket now.
+    pub bucket: Millikudos,
+    /// The members asked about, the largest exposure first.
+    pub members: Vec<CreditLine>,
+}
+
+/// What one member is lent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreditLine {
+    /// The member.
+    pub node: NodeId,
+    /// The answer if it asked for nothing, with every figure.
+    pub decision: Decision,
 }
 
 /// One check of `doctor`.

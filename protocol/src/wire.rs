@@ -440,6 +440,14 @@ impl Message for JobMessage {
                 )?;
                 bound("warnings", done.warnings.len(), 64)
             }
+            Self::QuoteRefused {
+                refusal: Refusal::NoCredit(decision),
+                ..
+            }
+            | Self::Refused {
+                refusal: Refusal::NoCredit(decision),
+                ..
+            } => bound("basis", decision.basis.len(), limits::BASIS_MAX),
             Self::Quote(_)
             | Self::QuoteRefused { .. }
             | Self::Order { .. }

@@ -44,7 +44,8 @@ pub(crate) fn answer(feed: &Feed, now: Timestamp, result: Result<Reply, Problem>
             | Reply::Jobs { .. }
             | Reply::Job(_)
             | Reply::Balances { .. }
-            | Reply::Entries { .. },
+            | Reply::Entries { .. }
+            | Reply::Credit(_),
         ) => Answer::Note(Tone::Ok, "done".into()),
     }
 }
