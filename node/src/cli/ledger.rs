@@ -1,9 +1,13 @@
 //! `hearth ledger`: who owes what, and why.
 
+mod policy;
+
 use anyhow::bail;
 use clap::Subcommand;
 use hearth_protocol::control::{AuditReply, Command, Reply};
 use hearth_protocol::unit::Millikudos;
+
+use policy::PolicyVerb;
 
 use super::printer::Role;
 use super::session::{Session, other};
@@ -42,6 +46,9 @@ pub(super) enum LedgerVerb {
         #[arg(long)]
         yes: bool,
     },
+    /// Show or choose whom this node lends its work to, and how much
+    #[command(subcommand)]
+    Policy(PolicyVerb),
 }
 
 pub(super) fn run(verb: LedgerVerb, session: &Session) -> anyhow::Result<()> {
@@ -50,6 +57,7 @@ pub(super) fn run(verb: LedgerVerb, session: &Session) -> anyhow::Result<()> {
         LedgerVerb::Entries { peer, limit } => entries(peer, limit, session),
         LedgerVerb::Why { peer } => why(peer, session),
         LedgerVerb::Audit => audit(session),
+        LedgerVerb::Policy(verb) => policy::run(verb, session),
         LedgerVerb::Give { peer, kudos, yes } => {
             let question = format!("Give {kudos} kudos to {}?", printable(&peer));
             if !session.printer.confirm(&question, yes)? {
