@@ -4,7 +4,7 @@
 //! construction (L-conserve). Holds move nothing; they are counted for exposure alone. Sums that
 //! credit policies read (what a node took and earned, whom it had to do with) are kept beside.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use hearth_protocol::id::NodeId;
 use hearth_protocol::unit::{Balance, Millikudos, Timestamp};
@@ -41,6 +41,31 @@ pub struct Pair {
     pub given: i128,
 }
 
+/// What two nodes did for each other, as one of them sees it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Dealing {
+    /// What it did for the other.
+    pub did: Pair,
+    /// What the other did for it.
+    pub got: Pair,
+}
+
+impl Dealing {
+    /// Returns the same as the other sees it.
+    #[must_use]
+    pub const fn turned(self) -> Self {
+        Self {
+            did: self.got,
+            got: self.did,
+        }
+    }
+
+    /// Returns what the other owes beyond what it did, its holds included (L29).
+    pub const fn exposure(&self) -> i128 {
+        self.did.charged + self.did.held - self.got.accepted - self.did.given
+    }
+}
+
 /// A receipt's charge.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Charged {
@@ -63,9 +88,8 @@ struct Account {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Accounts {
     accounts: BTreeMap<NodeId, Account>,
-    pairs: BTreeMap<(NodeId, NodeId), Pair>,
-    /// Who had to do with whom, both ways round.
-    partners: BTreeSet<(NodeId, NodeId)>,
+    /// Of every two who had to do with each other, kept both ways round.
+    dealings: BTreeMap<(NodeId, NodeId), Dealing>,
     /// Accepted receipts by provider and day.
     earned: BTreeMap<(NodeId, u64), i128>,
     /// Receipts by provider, requester and day.
@@ -84,23 +108,18 @@ impl Accounts {
 
     /// Changes what one node did for another, and keeps in step what rests on it.
     fn change(&mut self, provider: NodeId, requester: NodeId, change: impl FnOnce(&mut Pair)) {
-        let before = self.taken_of(provider, requester);
-        change(self.pairs.entry((provider, requester)).or_default());
-        let after = self.taken_of(provider, requester);
+        let dealing = self.dealings.entry((provider, requester)).or_default();
+        let before = *dealing;
+        change(&mut dealing.did);
+        let after = *dealing;
+        self.dealings.insert((requester, provider), after.turned());
         for (node, before, after) in [
-            (requester, before.0, after.0),
-            (provider, before.1, after.1),
+            (requester, before, after),
+            (provider, before.turned(), after.turned()),
         ] {
-            self.accounts.entry(node).or_default().taken += after - before;
+            let taken = after.exposure().max(0) - before.exposure().max(0);
+            self.accounts.entry(node).or_default().taken += taken;
         }
-        self.partners.insert((provider, requester));
-        self.partners.insert((requester, provider));
-    }
-
-    /// Returns what each of two took of the other: the first is the requester's part.
-    fn taken_of(&self, provider: NodeId, requester: NodeId) -> (i128, i128) {
-        let part = |of, by| self.exposure(of, by).mk().max(0);
-        (part(provider, requester), part(requester, provider))
     }
 
     /// Moves a receipt's charge from requester to provider.
@@ -159,31 +178,30 @@ impl Accounts {
             .map(|(node, account)| (*node, Balance::from_mk(account.balance)))
     }
 
-    pub(crate) fn pair(&self, provider: NodeId, requester: NodeId) -> Pair {
-        self.pairs
-            .get(&(provider, requester))
-            .copied()
-            .unwrap_or_default()
+    /// Returns what two nodes did for each other, as the first sees it.
+    pub(crate) fn dealing(&self, node: NodeId, other: NodeId) -> Dealing {
+        let dealing = self.dealings.get(&(node, other));
+        dealing.copied().unwrap_or_default()
     }
 
     /// Returns what the requester owes the provider beyond what it did for it, holds included.
     pub(crate) fn exposure(&self, provider: NodeId, requester: NodeId) -> Balance {
-        let mine = self.pair(provider, requester);
-        let theirs = self.pair(requester, provider);
-        Balance::from_mk(mine.charged + mine.held - theirs.accepted - mine.given)
+        Balance::from_mk(self.dealing(provider, requester).exposure())
     }
 
-    /// Returns everybody who had to do with a node, in order.
-    pub(crate) fn partners(&self, node: NodeId) -> impl Iterator<Item = NodeId> {
+    /// Returns everybody who had to do with a node and what came of it, in order of name.
+    pub(crate) fn dealings(&self, node: NodeId) -> impl Iterator<Item = (NodeId, Dealing)> {
         let from = (node, NodeId::from_bytes([0; 32]));
         let to = (node, NodeId::from_bytes([0xff; 32]));
-        self.partners.range(from..=to).map(|(_, other)| *other)
+        let range = self.dealings.range(from..=to);
+        range.map(|((_, other), dealing)| (*other, *dealing))
     }
 
     /// Returns what a node took of everybody but one: exposures above zero, and gifts.
     pub(crate) fn taken_beside(&self, node: NodeId, but: NodeId) -> i128 {
         let all = self.accounts.get(&node).map_or(0, |account| account.taken);
-        all - self.exposure(but, node).mk().max(0) - self.pair(node, but).given
+        let between = self.dealing(but, node);
+        all - between.exposure().max(0) - between.got.given
     }
 
     /// Returns a node's accepted receipts of all time.

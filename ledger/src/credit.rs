@@ -17,6 +17,7 @@ use hearth_protocol::id::NodeId;
 use hearth_protocol::unit::{Millikudos, Timestamp};
 
 use crate::book::Book;
+use crate::book::lending::Dealing;
 use belief::believe;
 pub use bucket::bucket;
 
@@ -88,6 +89,9 @@ impl CreditPolicy for Neighbour {
         let stranded = believed.stranded.values().sum::<i128>();
         let written_off = bucket::of_all_time(question, self.newcomer_percent);
         figures.lent = believed.lent;
+        if question.is_on_probation(requester) {
+            return figures.close();
+        }
         figures.credible = (believed.credible - (stranded - written_off).max(0)).max(0);
         figures.cap = i128::from(self.cap.get());
         figures.bucket = bucket::left(question, self.newcomer_percent, &believed.stranded);
@@ -114,6 +118,9 @@ impl CreditPolicy for Open {
         let Some(mut figures) = Figures::open(name, question, requester, ask) else {
             return barred(name, question, requester, ask);
         };
+        if question.is_on_probation(requester) {
+            return figures.close();
+        }
         figures.cap = i128::from(self.cap.get());
         // Everybody is believed, up to the cap.
         figures.credible = figures.cap;
@@ -123,16 +130,8 @@ impl CreditPolicy for Open {
 
 impl Question<'_> {
     /// Returns what the provider stands to lose to somebody, of its own receipts and takings.
-    fn exposed(&self, node: &NodeId) -> i128 {
-        self.charged(node) - self.settled(node) + self.held(node) + self.running(node)
-    }
-
-    fn charged(&self, node: &NodeId) -> i128 {
-        self.book.pair(&self.me, node).charged
-    }
-
-    fn settled(&self, node: &NodeId) -> i128 {
-        self.book.pair(node, &self.me).accepted + self.book.pair(&self.me, node).given
+    fn exposed(&self, node: &NodeId, dealing: &Dealing) -> i128 {
+        charged(dealing) - settled(dealing) + self.held(node) + self.running(node)
     }
 
     fn held(&self, node: &NodeId) -> i128 {
@@ -155,6 +154,11 @@ impl Question<'_> {
         )
     }
 
+    /// Returns whether a chain was healed: its author is lent what a person says and no more.
+    fn is_on_probation(&self, node: &NodeId) -> bool {
+        self.book.healed(node).is_some()
+    }
+
     fn bar(&self, node: &NodeId) -> Option<Bar> {
         if !self.book.is_member(node) || *node == self.me {
             Some(Bar::NotMember)
@@ -164,6 +168,16 @@ impl Question<'_> {
             None
         }
     }
+}
+
+/// Returns the provider's receipts, given what it did and got.
+const fn charged(dealing: &Dealing) -> i128 {
+    dealing.did.charged
+}
+
+/// Returns what was settled: work for the provider that it accepted, and what it gave.
+const fn settled(dealing: &Dealing) -> i128 {
+    dealing.got.accepted + dealing.did.given
 }
 
 /// The figures of a decision in the making, in millikudos.
@@ -194,11 +208,12 @@ impl Figures {
         if question.bar(requester).is_some() {
             return None;
         }
+        let dealing = question.book.dealing(&question.me, requester);
         Some(Self {
             policy,
             ask,
-            charged: question.charged(requester),
-            settled: question.settled(requester),
+            charged: charged(&dealing),
+            settled: settled(&dealing),
             held: question.held(requester),
             running: question.running(requester),
             lent: 0,
@@ -243,10 +258,11 @@ fn barred(
     requester: &NodeId,
     ask: Millikudos,
 ) -> Decision {
+    let dealing = question.book.dealing(&question.me, requester);
     Decision {
         bar: question.bar(requester),
-        charged: amount(question.charged(requester)),
-        settled: amount(question.settled(requester)),
+        charged: amount(charged(&dealing)),
+        settled: amount(settled(&dealing)),
         held: amount(question.held(requester)),
         running: amount(question.running(requester)),
         ..Decision::of_nobody(policy, ask)

@@ -389,6 +389,8 @@ pub struct CreditReply {
     pub bucket: Millikudos,
     /// The members asked about, the largest exposure first.
     pub members: Vec<CreditLine>,
+    /// Members left out, because their turn did not come in time.
+    pub more: u32,
 }
 
 /// What one member is lent.

@@ -6,17 +6,26 @@ use hearth_protocol::id::NodeId;
 use hearth_protocol::unit::{Balance, Millikudos, Timestamp};
 
 use super::Book;
-pub use crate::account::Pair;
+pub use crate::account::{Dealing, Pair};
 
 impl Book {
-    /// Returns what a provider did for a requester and gave it.
-    pub fn pair(&self, provider: &NodeId, requester: &NodeId) -> Pair {
-        self.accounts.pair(*provider, *requester)
+    /// Returns what two nodes did for each other, as the first sees it.
+    pub fn dealing(&self, node: &NodeId, other: &NodeId) -> Dealing {
+        self.accounts.dealing(*node, *other)
     }
 
-    /// Returns everybody who ever ordered from, worked for or gave to a node, or got from it.
-    pub fn partners(&self, node: &NodeId) -> impl Iterator<Item = NodeId> {
-        self.accounts.partners(*node)
+    /// Returns everybody who ever ordered from, worked for or gave to a node, or got from it, and
+    /// what they did for each other.
+    pub fn dealings(&self, node: &NodeId) -> impl Iterator<Item = (NodeId, Dealing)> {
+        self.accounts.dealings(*node)
+    }
+
+    /// Returns the line a node said itself, as far as it stands (L16, L48); zero if it said none.
+    pub fn line_given(&self, from: &NodeId, to: &NodeId) -> Millikudos {
+        match self.line_said(from, to) {
+            Some(_) => self.line(from, to),
+            None => Millikudos::ZERO,
+        }
     }
 
     /// Returns the line a node said itself, whatever became of its peer since; `None` if it never

@@ -12,14 +12,15 @@ use hearth_protocol::id::NodeId;
 use hearth_protocol::limits;
 
 use super::flow::{Flow, PLENTY};
-use super::{Question, amount};
+use super::{Question, amount, settled};
+use crate::book::lending::Dealing;
 
 /// Most nodes believed for what they did for the provider itself or for its line.
 const DIRECT_MAX: usize = 128;
 /// Most nodes believed for what they did for those.
 const FURTHER_MAX: usize = 128;
-/// Most partners looked at of each node believed directly.
-const PARTNERS_MAX: usize = 512;
+/// Most others looked at that a node believed directly had to do with.
+const DEALINGS_MAX: usize = 512;
 /// Most overdrawn requesters whose loans are traced; the rest count as stranded.
 const OVERDRAWN_MAX: usize = 128;
 
@@ -119,15 +120,17 @@ pub(super) fn believe(question: &Question<'_>, requester: &NodeId) -> Believed {
 // L62
 fn direct(question: &Question<'_>) -> BTreeMap<NodeId, i128> {
     let (book, me) = (question.book, &question.me);
-    let known: BTreeSet<NodeId> = book.partners(me).chain(book.lines_said_by(me)).collect();
+    let mut known: BTreeMap<NodeId, Dealing> = book.dealings(me).collect();
+    for node in book.lines_said_by(me) {
+        known.entry(node).or_default();
+    }
     let mut believed: Vec<(i128, NodeId)> = known
         .into_iter()
-        .filter(|node| question.bar(node).is_none())
-        .map(|node| {
-            let said = book.line_said(me, &node).map_or(0, |line| line.get());
-            (i128::from(said) - question.exposed(&node), node)
+        .map(|(node, dealing)| {
+            let line = i128::from(book.line_given(me, &node).get());
+            (line - question.exposed(&node, &dealing), node)
         })
-        .filter(|(mk, _)| *mk > 0)
+        .filter(|(mk, node)| *mk > 0 && question.bar(node).is_none())
         .collect();
     largest(&mut believed, DIRECT_MAX);
     believed.into_iter().map(|(mk, node)| (node, mk)).collect()
@@ -138,11 +141,12 @@ fn direct(question: &Question<'_>) -> BTreeMap<NodeId, i128> {
 fn further(question: &Question<'_>, direct: &BTreeMap<NodeId, i128>) -> BTreeSet<NodeId> {
     let mut reached: BTreeMap<NodeId, i128> = BTreeMap::new();
     for (by, belief) in direct {
-        for node in question.book.partners(by).take(PARTNERS_MAX) {
-            if direct.contains_key(&node) || question.bar(&node).is_some() {
+        for (node, dealing) in question.book.dealings(by).take(DEALINGS_MAX) {
+            let debt = debt(&dealing, 0).filter(|debt| debt.work > 0);
+            let Some(debt) = debt.filter(|_| !direct.contains_key(&node)) else {
                 continue;
-            }
-            if let Some(debt) = debt(question, by, &node).filter(|debt| debt.work > 0) {
+            };
+            if question.bar(&node).is_none() && !question.is_on_probation(&node) {
                 *reached.entry(node).or_default() += debt.work.min(*belief);
             }
         }
@@ -160,12 +164,16 @@ fn overdrawn(
     question: &Question<'_>,
     requester: &NodeId,
 ) -> (Vec<(NodeId, i128)>, BTreeMap<NodeId, i128>) {
-    let partners = question.book.partners(&question.me);
-    let known: BTreeSet<NodeId> = partners.chain(question.taken.keys().copied()).collect();
+    let mut known: BTreeMap<NodeId, Dealing> = question.book.dealings(&question.me).collect();
+    for node in question.taken.keys() {
+        known.entry(*node).or_default();
+    }
+    known.remove(requester);
     let mut loans: Vec<(i128, NodeId)> = known
         .into_iter()
-        .filter(|node| node != requester)
-        .map(|node| (question.exposed(&node) - question.line_ever(&node), node))
+        .map(|(node, dealing)| (question.exposed(&node, &dealing), node))
+        .filter(|(exposed, _)| *exposed > 0)
+        .map(|(exposed, node)| (exposed - question.line_ever(&node), node))
         .filter(|(mk, _)| *mk > 0)
         .collect();
     let too_many = largest(&mut loans, OVERDRAWN_MAX);
@@ -182,25 +190,38 @@ fn largest(of: &mut Vec<(i128, NodeId)>, count: usize) -> Vec<(i128, NodeId)> {
     others
 }
 
-/// Returns what `by` owes `node` for work, and of its gifts as much as the provider's line to the
-/// giver bears out; `None` if nothing.
+/// Returns what a node owes another for work, and of its gifts as much as the provider's line to it
+/// bears out; `None` if nothing.
 // L63
-fn debt(question: &Question<'_>, by: &NodeId, node: &NodeId) -> Option<Debt> {
-    let (did, took) = (question.book.pair(node, by), question.book.pair(by, node));
-    let net = did.accepted - took.charged;
+fn debt(dealing: &Dealing, line: i128) -> Option<Debt> {
+    let net = dealing.got.accepted - dealing.did.charged;
     let work = net.max(0);
-    let given = (net + took.given - work).max(0);
-    let gift = given.min(line_said(question, by));
+    let given = (net + dealing.did.given - work).max(0);
+    let gift = given.min(line);
     (work > 0 || gift > 0).then_some(Debt {
         work,
         gift,
-        held: took.held,
+        held: dealing.did.held,
     })
 }
 
-fn line_said(question: &Question<'_>, node: &NodeId) -> i128 {
-    let said = question.book.line_said(&question.me, node);
-    said.map_or(0, |line| i128::from(line.get()))
+/// Returns what a node did for those it is asked about; all of it where that is less work.
+fn dealings_with(
+    question: &Question<'_>,
+    by: &NodeId,
+    parties: &BTreeMap<NodeId, Party>,
+) -> Vec<(NodeId, Dealing)> {
+    let book = question.book;
+    let few: Vec<_> = book.dealings(by).take(parties.len() + 1).collect();
+    if few.len() <= parties.len() {
+        return few;
+    }
+    let asked = parties.keys().filter(|node| *node != by);
+    asked.map(|node| (*node, book.dealing(by, node))).collect()
+}
+
+fn line_given(question: &Question<'_>, node: &NodeId) -> i128 {
+    i128::from(question.book.line_given(&question.me, node).get())
 }
 
 /// Returns through whom more flows than before, the largest first.
@@ -294,23 +315,24 @@ impl Web {
             self.add(node);
         }
         for by in direct.keys().chain(further) {
-            let mut giver = None;
+            let (mut giver, line) = (None, line_given(question, by));
             let from = self.parties[by].outward;
-            for (node, party) in &self.parties {
-                let Some(debt) = (node != by).then(|| debt(question, by, node)).flatten() else {
+            for (node, dealing) in dealings_with(question, by, &self.parties) {
+                let (Some(party), Some(debt)) = (self.parties.get(&node), debt(&dealing, line))
+                else {
                     continue;
                 };
                 let gift = (debt.gift > 0).then(|| {
                     let giver = *giver.get_or_insert_with(|| {
                         let giver = self.flow.node();
-                        self.flow.arc(from, giver, line_said(question, by));
+                        self.flow.arc(from, giver, line);
                         giver
                     });
                     self.flow.arc(giver, party.inward, debt.gift)
                 });
                 self.strands.push(Strand {
                     by: *by,
-                    to: *node,
+                    to: node,
                     debt,
                     work: self.flow.arc(from, party.inward, debt.work),
                     gift,
@@ -326,7 +348,10 @@ impl Web {
     fn tighten(&mut self, question: &Question<'_>, requester: &NodeId) -> i128 {
         let ever = |node: &NodeId| {
             let direct = self.parties[node].direct;
-            direct.map_or(0, |_| line_said(question, node) + question.settled(node))
+            direct.map_or(0, |_| {
+                let dealing = question.book.dealing(&question.me, node);
+                line_given(question, node) + settled(&dealing)
+            })
         };
         let first = reach(&self.strands, ever);
         let reached = reach(&self.strands, |node| {

@@ -2,7 +2,7 @@
 
 use hearth_protocol::charter::Caps;
 use hearth_protocol::credit::{Bar, Decision, PolicyName, PolicyTerms, Taken, Taking};
-use hearth_protocol::entry::{Body, TransferReason};
+use hearth_protocol::entry::{Body, HealReason, TransferReason};
 use hearth_protocol::unit::{ByteCount, Millikudos};
 
 use super::world::{World, at, id, job, mk};
@@ -115,6 +115,30 @@ fn l61_three_policies_and_nothing_for_whom_is_no_member_or_forked() {
         }
         assert!(!ask(&world, policy, 3, 6).granted, "a cap is a cap");
     }
+}
+
+#[test]
+fn l61_a_healed_author_is_lent_what_a_person_says_and_no_more() {
+    let mut world = World::without_lines(4);
+    world.done(1, ME, 100, 10);
+    world.done(2, 1, 80, 30);
+    let before = world.tip(2);
+    let one = world.give(2, 3, 1, 100);
+    world.rewind(2, before);
+    let other = world.give(2, 1, 1, 100);
+    let mut ends = vec![one, other];
+    ends.sort_unstable();
+    let body = Body::Heal {
+        tips: ends,
+        reason: HealReason::Restored,
+    };
+    world.write(2, &body, 110);
+    let policy = policy(&PolicyTerms::default(), &Caps::DEFAULT);
+    let said = ask(&world, &*policy, 2, 0);
+    assert_eq!((said.bar, said.room), (None, mk(0)));
+    assert_eq!(ask(&world, &Open { cap: mk(5) }, 2, 0).room, mk(0));
+    world.trust(ME, 2, 40, 120);
+    assert_eq!(ask(&world, &*policy, 2, 0).room, mk(40));
 }
 
 #[test]

@@ -170,8 +170,8 @@ impl Stage {
         let mut sum = 0;
         for node in 1..NEWCOMERS.end {
             let said = self.book.line_said(&id(ME), &id(node));
-            let pair = self.book.pair(&id(ME), &id(node));
-            let got = self.book.pair(&id(node), &id(ME)).accepted;
+            let dealing = self.book.dealing(&id(ME), &id(node));
+            let (pair, got) = (dealing.did, dealing.got.accepted);
             let running = taken.get(&id(node)).map_or(0, |t| t.running.get());
             let exposed = pair.charged - got - pair.given + i128::from(running);
             sum += (said.map_or(0, |line| i128::from(line.get())) - exposed).max(0);

@@ -122,10 +122,16 @@ mod tests {
         let bytes = from.iter().map(|(n, mib, _)| (peer(*n), mib * MIB));
         let left = from.iter().map(|(n, _, left)| (peer(*n), *left));
         let (bytes, left) = (bytes.collect(), left.collect());
-        shares(&PriceTable::DEFAULT, ByteCount::new(size * MIB), &bytes, &left, purse)
-            .into_iter()
-            .map(|(to, amount, _)| (to.as_bytes()[0], amount.get()))
-            .collect()
+        shares(
+            &PriceTable::DEFAULT,
+            ByteCount::new(size * MIB),
+            &bytes,
+            &left,
+            purse,
+        )
+        .into_iter()
+        .map(|(to, amount, _)| (to.as_bytes()[0], amount.get()))
+        .collect()
     }
 
     #[test]

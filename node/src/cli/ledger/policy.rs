@@ -114,7 +114,14 @@ fn show_all(
             decision.room.to_string(),
         ]);
     }
-    session.printer.table(&table)
+    session.printer.table(&table)?;
+    if credit.more > 0 {
+        session.printer.line(format!(
+            "and {} more: 'hearth ledger policy show PEER' shows each",
+            credit.more
+        ))?;
+    }
+    Ok(())
 }
 
 fn show_one(line: &CreditLine, names: &Names, session: &Session) -> anyhow::Result<()> {

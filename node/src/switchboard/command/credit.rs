@@ -1,7 +1,7 @@
 //! Commands about lending: which policy, and what it lets members owe.
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use hearth_dispatch::LedgerView;
 use hearth_ledger::{Question, credit};
@@ -15,8 +15,8 @@ use crate::clock::now;
 use crate::switchboard::Switchboard;
 use crate::switchboard::commons::alone;
 
-/// Members one answer shows at most: each costs a decision.
-const SHOWN_MAX: usize = 256;
+/// How long one answer may keep the node busy: each member costs a decision.
+const BUSY_MAX: Duration = Duration::from_millis(500);
 
 impl Switchboard {
     pub(super) fn show_credit(&self, peer: Option<&str>) -> Result<Reply, Problem> {
@@ -29,14 +29,17 @@ impl Switchboard {
             None => self.lent_to(),
         };
         let (now, taken, lens) = (now(), self.dispatcher.taken(), self.lens());
+        let (all, begun) = (asked.len(), Instant::now());
         let mut members: Vec<CreditLine> = asked
             .into_iter()
+            .take_while(|_| begun.elapsed() < BUSY_MAX)
             .map(|node| CreditLine {
                 node,
                 decision: lens.credit(&node, Millikudos::ZERO, &taken, now),
             })
             .collect();
         members.sort_by_key(|line| (Reverse(line.decision.exposed()), line.node));
+        let more = u32::try_from(all - members.len()).unwrap_or(u32::MAX);
         let question = Question {
             book,
             me: self.me,
@@ -59,23 +62,20 @@ impl Switchboard {
             newcomer_percent: percent,
             bucket: credit::bucket(&question, percent),
             members,
+            more,
         }))
     }
 
-    /// Returns the other members, those one had to do with first, as many as are shown.
+    /// Returns the other members, those that owe this node most first.
     fn lent_to(&self) -> Vec<NodeId> {
         let Some(ledger) = &self.ledger else {
             return Vec::new();
         };
         let book = ledger.book();
-        let partners = book.partners(&self.me).filter(|node| book.is_member(node));
-        let mut shown: Vec<NodeId> = partners.take(SHOWN_MAX).collect();
-        let known: BTreeSet<NodeId> = shown.iter().copied().collect();
-        let others = book.members().into_iter();
-        let others = others.filter(|node| *node != self.me && !known.contains(node));
-        let left = SHOWN_MAX - shown.len();
-        shown.extend(others.take(left));
-        shown
+        let mut members = book.members();
+        members.retain(|node| *node != self.me);
+        members.sort_by_key(|node| (Reverse(book.dealing(&self.me, node).exposure()), *node));
+        members
     }
 
     pub(super) fn set_credit(&mut self, terms: PolicyTerms) -> Result<Reply, Problem> {
