@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use hearth_protocol::capacity::{Accepting, Speed};
+use hearth_protocol::credit::Taken;
 use hearth_protocol::id::{CardId, EntryHash, JobId, NodeId};
 use hearth_protocol::job::Phase;
 use hearth_protocol::limits;
@@ -120,6 +121,11 @@ impl Dispatcher {
     /// Returns what this node computes or computed: orders of peers and own jobs.
     pub fn work(&self) -> impl Iterator<Item = &Work> {
         self.worker.works.values()
+    }
+
+    /// Returns what was accepted of others and may still be charged, by requester.
+    pub fn taken(&self) -> Taken {
+        self.worker.taken()
     }
 
     /// Returns one job of this node as shown.

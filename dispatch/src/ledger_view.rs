@@ -4,6 +4,7 @@
 //! book. Reading it must be cheap: it is asked several times an event.
 
 use hearth_protocol::charter::{Caps, PriceTable, Windows};
+use hearth_protocol::credit::{Decision, Taken};
 use hearth_protocol::id::{Commitment, EntryHash, JobId, NodeId};
 use hearth_protocol::unit::{Millikudos, Timestamp};
 
@@ -14,11 +15,18 @@ pub trait LedgerView {
     /// Returns this node's own orders for a job, oldest first: after a crash between signing and
     /// noting they are what keeps a job from being paid twice.
     fn orders_of(&self, job: &JobId) -> Vec<EntryHash>;
-    /// Returns what a requester may still owe this node: its line and believed credit less this
-    /// node's receipts it has not settled by work or transfer (disputed and un-acked ones too).
+    /// Decides whether a requester may run up `ask` more, by this node's credit policy.
     ///
-    /// Open holds are **not** taken off: the dispatcher itself counts the orders it accepted, and a
-    /// hold it did not accept cannot cost it anything.
+    /// `taken` is all that this node has accepted and not charged, by requester: the dispatcher
+    /// counts those itself, and a hold it did not accept cannot cost it anything.
+    fn credit(
+        &self,
+        requester: &NodeId,
+        ask: Millikudos,
+        taken: &Taken,
+        now: Timestamp,
+    ) -> Decision;
+    /// Returns what is left of a requester's line alone: cheap, for the order of the queue.
     fn room(&self, requester: &NodeId) -> Millikudos;
     /// Returns what this node lets a requester owe at most: the yardstick of its standing.
     fn line(&self, requester: &NodeId) -> Millikudos;

@@ -13,6 +13,7 @@ pub(crate) mod work;
 use std::collections::BTreeMap;
 
 use hearth_protocol::capacity::{Accepting, Speed};
+use hearth_protocol::credit::{Taken, Taking};
 use hearth_protocol::id::{CardId, EntryHash, JobId, NodeId};
 use hearth_protocol::job::{Failure, JobSpec, Quote};
 use hearth_protocol::limits;
@@ -233,18 +234,21 @@ impl Worker {
         count >= queue_max || of_peer >= limits::QUEUE_PER_PEER_MAX || self.works.len() >= NOTES_MAX
     }
 
-    /// Returns what accepted, unfinished works of a requester may still charge.
-    pub(crate) fn exposure(&self, requester: &NodeId) -> Millikudos {
-        let sum = self
-            .works
-            .iter()
-            .filter(|(key, work)| {
-                matches!(key, WorkKey::Order(_))
-                    && work.requester == *requester
-                    && work.may_still_charge()
-            })
-            .fold(0_u64, |sum, (_, work)| sum.saturating_add(work.max.get()));
-        Millikudos::saturating(sum)
+    /// Returns what accepted, unfinished works may still charge, by requester.
+    pub(crate) fn taken(&self) -> Taken {
+        let mut taken = Taken::new();
+        for (key, work) in &self.works {
+            if matches!(key, WorkKey::Order(_)) && work.may_still_charge() {
+                let taking: &mut Taking = taken.entry(work.requester).or_default();
+                let part = if work.stage == Stage::Queued {
+                    &mut taking.held
+                } else {
+                    &mut taking.running
+                };
+                *part = Millikudos::saturating(part.get().saturating_add(work.max.get()));
+            }
+        }
+        taken
     }
 
     /// Keeps the outputs that wait for requesters within their bound.

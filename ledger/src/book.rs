@@ -7,6 +7,7 @@
 
 mod apply;
 mod digest;
+pub mod lending;
 mod pairs;
 pub mod query;
 mod standing;

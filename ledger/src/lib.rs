@@ -37,7 +37,7 @@ pub use audit::{Finding, Report, Unchecked, audit, review};
 pub use author::Author;
 pub use book::{Book, Insertion};
 pub use chain::Want;
-pub use credit::{Credit, room, room_beside_holds};
+pub use credit::{CreditPolicy, Friends, Neighbour, Open, Question, policy};
 pub use evidence::Evidence;
 pub use fork::verify_fork_proof;
 pub use ledger::{ForkError, HealError, Ledger, OpenError, Received, WriteError};

@@ -12,7 +12,7 @@ use hearth_protocol::entry::Verdict;
 use hearth_protocol::id::{Commitment, EntryHash, NodeId};
 use hearth_protocol::unit::{Millikudos, Seq, Timestamp};
 
-use crate::account::{Accounts, Turn};
+use crate::account::{Accounts, Charged, Turn};
 use crate::order::{
     Acceptance, Claim, Hearing, OrderState, OrderView, Rank, Rules, Terms, Word, WordKind, Words,
     judge, receipt_fault, settle, words_of,
@@ -478,8 +478,12 @@ fn book(accounts: &mut Accounts, turn: Turn, terms: &Terms, state: OrderState) {
     match state {
         OrderState::Held => accounts.hold(turn, provider, requester, terms.max),
         OrderState::Settled(receipt) => {
-            let is_accepted = receipt.acceptance == Acceptance::Accepted;
-            accounts.charge(turn, provider, requester, receipt.amount, is_accepted);
+            let charged = Charged {
+                amount: receipt.amount,
+                time: receipt.time,
+                is_accepted: receipt.acceptance == Acceptance::Accepted,
+            };
+            accounts.charge(turn, provider, requester, charged);
         }
         OrderState::Waiting(_)
         | OrderState::Without(_)

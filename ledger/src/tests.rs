@@ -3,6 +3,8 @@
 mod books;
 mod chains;
 mod crashes;
+mod credit;
+mod credit_bound;
 mod disk;
 mod effects;
 mod forks;

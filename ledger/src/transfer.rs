@@ -27,12 +27,18 @@ pub(crate) struct Transfer {
 pub(crate) struct Transfers {
     all: BTreeMap<EntryHash, Transfer>,
     by_party: BTreeMap<NodeId, BTreeSet<EntryHash>>,
+    /// Thanks for seeding by payer, seeder and date.
+    thanks: BTreeMap<(NodeId, NodeId, Timestamp), BTreeSet<EntryHash>>,
 }
 
 impl Transfers {
     pub(crate) fn add(&mut self, hash: EntryHash, transfer: Transfer) {
         for party in [transfer.from, transfer.to] {
             self.by_party.entry(party).or_default().insert(hash);
+        }
+        if let TransferReason::Seeding { .. } = transfer.reason {
+            let key = (transfer.from, transfer.to, transfer.time);
+            self.thanks.entry(key).or_default().insert(hash);
         }
         self.all.insert(hash, transfer);
     }
@@ -80,6 +86,17 @@ impl Transfers {
         self.all.iter().filter(|(_, transfer)| transfer.is_counted)
     }
 
+    /// Returns what a node wrote to another for seeding since a date, effective or not.
+    pub(crate) fn thanks_since(&self, from: NodeId, to: NodeId, since: Timestamp) -> u128 {
+        let last = Timestamp::from_millis(u64::MAX);
+        let recent = self.thanks.range((from, to, since)..=(from, to, last));
+        recent
+            .flat_map(|(_, hashes)| hashes)
+            .filter_map(|hash| self.all.get(hash))
+            .map(|transfer| u128::from(transfer.amount.get()))
+            .sum()
+    }
+
     /// Returns the effective transfers a node has part in.
     pub(crate) fn of(&self, node: &NodeId) -> impl Iterator<Item = (&EntryHash, &Transfer)> {
         self.by_party
@@ -119,6 +136,13 @@ impl Lines {
             .rev()
             .find(|((seq, _), _)| rules.counts(&from, *seq) && !rules.has_left(&from, *seq))
             .map(|((_, hash), limit)| (*hash, *limit))
+    }
+
+    /// Returns everybody a node ever said a line to.
+    pub(crate) fn said_by(&self, from: NodeId) -> impl Iterator<Item = NodeId> {
+        let first = (from, NodeId::from_bytes([0; 32]));
+        let last = (from, NodeId::from_bytes([0xff; 32]));
+        self.0.range(first..=last).map(|((_, to), _)| *to)
     }
 
     pub(crate) fn pairs(&self) -> impl Iterator<Item = (NodeId, NodeId)> {

@@ -19,6 +19,7 @@ mod provider;
 mod store;
 #[cfg(test)]
 mod tests;
+mod turns;
 
 use std::{
     net::SocketAddr,
@@ -30,7 +31,7 @@ use hearth_protocol::id::{BlobHash, CommonsId, NodeId};
 use iroh::{Endpoint, address_lookup::MemoryLookup};
 use tokio::{sync::mpsc, task::JoinHandle};
 
-use self::{door::Door, jobs::JobStore, members::Members, store::PublicStore};
+use self::{door::Door, jobs::JobStore, members::Members, store::PublicStore, turns::Turns};
 pub use self::{
     door::{DoorCall, KnockError},
     fetch::{FetchError, FetchReport},
@@ -125,6 +126,7 @@ struct Shared {
     lookup: MemoryLookup,
     commons: Mutex<Option<CommonsId>>,
     members: Members,
+    turns: Arc<Turns>,
     store: PublicStore,
     jobs: JobStore,
     door: Door,
@@ -166,6 +168,7 @@ impl Blobs {
             lookup,
             commons: Mutex::new(commons),
             members: Members::default(),
+            turns: Turns::new(),
             store,
             jobs,
             door: Door::new(door),
@@ -206,6 +209,11 @@ impl Blobs {
     /// Stops serving a peer and closes its connections.
     pub fn disallow(&self, peer: NodeId) {
         self.shared.members.disallow(&peer);
+    }
+
+    /// Notes that a peer thanked for so many bytes: who never does is served after all others.
+    pub fn thanked(&self, peer: NodeId, bytes: u64) {
+        self.shared.turns.thanked(peer, bytes);
     }
 
     /// Replaces the addresses at which a peer is tried.

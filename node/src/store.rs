@@ -1,4 +1,5 @@
-//! What a node remembers besides its ledger: jobs, cards, pins, petnames, judgements, addresses.
+//! What a node remembers besides its ledger: jobs, cards, pins, petnames, judgements,
+//! addresses, how the owner lends.
 //!
 //! The one place of this crate that names sled. Prompts never come here, since sled files never
 //! shrink: job specs lie in files of their own ([`crate::specs`]) that are deleted when the job
@@ -11,6 +12,7 @@ use hearth_protocol::capacity::NodeAddrs;
 use hearth_protocol::card::Card;
 use hearth_protocol::charter::Charter;
 use hearth_protocol::codec;
+use hearth_protocol::credit::PolicyTerms;
 use hearth_protocol::id::{CardId, NodeId};
 use hearth_protocol::sign::Signed;
 use hearth_protocol::snapshot::TrustLevel;
@@ -183,6 +185,19 @@ impl Store {
         self.flush()
     }
 
+    /// Returns how the owner lends; the default until they said otherwise.
+    pub(crate) fn terms(&self) -> Result<PolicyTerms, StoreError> {
+        let bytes = self.db.get(b"credit")?;
+        let kept = bytes.and_then(|bytes| codec::decode(&bytes, VALUE_LEN_MAX).ok());
+        Ok(kept.unwrap_or_default())
+    }
+
+    /// Sets how the owner lends, durably.
+    pub(crate) fn set_terms(&self, terms: &PolicyTerms) -> Result<(), StoreError> {
+        self.db.insert(b"credit", codec::encode(terms))?;
+        self.flush()
+    }
+
     /// Reads every card.
     pub(crate) fn cards(&self) -> Result<Vec<Signed<Card>>, StoreError> {
         Ok(self
@@ -217,6 +232,8 @@ fn keyed<K, T>(values: Vec<(Vec<u8>, T)>, key: impl Fn([u8; 32]) -> K) -> Vec<(K
 
 #[cfg(test)]
 mod tests {
+    use hearth_protocol::credit::PolicyName;
+
     use super::*;
 
     #[test]
@@ -237,6 +254,16 @@ mod tests {
         );
         store.remove(Table::Peers, &[7; 32]).unwrap();
         assert!(store.peers().unwrap().is_empty());
+        assert_eq!(store.terms().unwrap(), PolicyTerms::default());
+        let terms = PolicyTerms {
+            policy: PolicyName::Open,
+            newcomer_percent: Some(7),
+            ..PolicyTerms::default()
+        };
+        store.set_terms(&terms).unwrap();
+        drop(store);
+        let store = Store::open(dir.path()).unwrap();
+        assert_eq!(store.terms().unwrap(), terms);
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod opening;
 mod peers;
 mod shelf;
 mod sync;
+mod thanks;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,6 +30,7 @@ use hearth_dispatch::{CallId, Dispatcher, Event};
 use hearth_ledger::Ledger;
 use hearth_protocol::capacity::{Device, NodeAddrs};
 use hearth_protocol::charter::Charter;
+use hearth_protocol::credit::PolicyTerms;
 use hearth_protocol::entry::Entry;
 use hearth_protocol::id::{BlobHash, CardId, EntryHash, NodeId};
 use hearth_protocol::sign::{NodeKey, Signed};
@@ -139,6 +141,8 @@ pub(crate) struct Switchboard {
     ledger: Option<Ledger>,
     dispatcher: Dispatcher,
     peers: PeerBook,
+    /// How the owner lends.
+    terms: PolicyTerms,
     shelf: Shelf,
     jobs: JobDesk,
     transfers: BTreeMap<CardId, TransferView>,
@@ -245,6 +249,7 @@ impl Switchboard {
                 me: self.me,
                 book: self.ledger.as_ref().map(Ledger::book),
                 peers: &self.peers,
+                terms: self.terms,
             };
             self.dispatcher.handle_timeout(now, &lens);
         }
@@ -276,8 +281,19 @@ impl Switchboard {
             me: self.me,
             book: self.ledger.as_ref().map(Ledger::book),
             peers: &self.peers,
+            terms: self.terms,
         };
         self.dispatcher.handle(now(), event, &lens);
+    }
+
+    /// Returns the ledger as dispatch sees it.
+    fn lens(&self) -> Lens<'_> {
+        Lens {
+            me: self.me,
+            book: self.ledger.as_ref().map(Ledger::book),
+            peers: &self.peers,
+            terms: self.terms,
+        }
     }
 
     fn on_served(served: Served) {

@@ -6,11 +6,13 @@
 
 mod generate;
 mod ledger;
+mod lending;
 mod problem;
 
 use serde::{Deserialize, Serialize};
 
 use crate::charter::{Admission, Charter};
+use crate::credit::PolicyTerms;
 use crate::entry::{DisputeCode, Energy, EnergyMethod};
 use crate::id::{BlobHash, CardId, CommonsId, EntryHash, JobId, NodeId};
 use crate::job::Timings;
@@ -24,6 +26,7 @@ pub use ledger::{
     AccountView, AuditReply, ChargeView, EntriesRequest, EntryDetail, EntryKind, ExportPage,
     ImportReply, Link, PairView, RefusedView, TermsView, Verbatim, WhyLine, WhyRequest,
 };
+pub use lending::{CreditLine, CreditReply};
 pub use problem::{Problem, ProblemKind};
 
 /// Version of this API, in every JSON object the command line prints.
@@ -210,6 +213,16 @@ pub enum Command {
     WorkerPause,
     /// Take jobs again. [`Reply::Done`].
     WorkerResume,
+    /// Show how this node lends, and what it lets members owe. [`Reply::Credit`].
+    CreditShow {
+        /// Only this one.
+        peer: Option<PeerRef>,
+    },
+    /// Choose how this node lends. [`Reply::Done`].
+    CreditSet {
+        /// Policy and bounds; what is `None` is the charter's or the policy's default.
+        terms: PolicyTerms,
+    },
 }
 
 /// Where a job may run.
@@ -343,6 +356,8 @@ pub enum Reply {
     Export(Box<ExportPage>),
     /// Entries were taken in.
     Imported(ImportReply),
+    /// How this node lends.
+    Credit(CreditReply),
 }
 
 /// A commons as shown.

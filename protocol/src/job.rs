@@ -11,6 +11,7 @@ mod work;
 
 use serde::{Deserialize, Serialize};
 
+use crate::credit::Decision;
 use crate::id::{BlobHash, CardId, Commitment, JobId, Salt};
 use crate::unit::{ByteCount, Millikudos, Millis, Timestamp};
 
@@ -81,7 +82,7 @@ pub enum Refusal {
     /// It has no such card and knows nobody who could give it.
     #[error("no member has card {}", .0.short())]
     CardUnknown(CardId),
-    /// The requester's exposure would pass its line.
+    /// The requester's exposure would pass what it is lent; from a worker that keeps its figures to itself.
     #[error("not enough credit: {short} kudos short")]
     Credit {
         /// Missing millikudos.
@@ -111,6 +112,9 @@ pub enum Refusal {
     /// The order was seen before and its job is over.
     #[error("the order was already worked on")]
     Replayed,
+    /// The requester's exposure would pass what it is lent, with the whole arithmetic.
+    #[error("not enough credit: {0}")]
+    NoCredit(Box<Decision>),
 }
 
 /// Why a job failed at a worker.

@@ -10,6 +10,7 @@ pub mod card;
 pub mod charter;
 pub mod codec;
 pub mod control;
+pub mod credit;
 pub mod engine;
 pub mod entry;
 pub mod id;

@@ -97,6 +97,8 @@ pub const JOBS_OPEN_MAX: usize = 256;
 pub const JOBS_SHOWN_MAX: usize = 256;
 /// Most workers asked for a quote at once.
 pub const QUOTES_MAX: usize = 4;
+/// Most believed members named in a decision about credit.
+pub const BASIS_MAX: usize = 8;
 /// How long a requester waits for quotes.
 pub const QUOTE_TIMEOUT: Millis = Millis::new(1_500);
 /// Events, frames and commands waiting between two rooms of the node.

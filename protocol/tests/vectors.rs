@@ -17,6 +17,7 @@ use hearth_protocol::capacity::{Accepting, Capacity, Device, DeviceKind, NodeAdd
 use hearth_protocol::card::{Card, CardFile, CardKind, Settings};
 use hearth_protocol::charter::{Admission, Caps, Charter, Invite, PriceTable, Windows};
 use hearth_protocol::codec;
+use hearth_protocol::credit::{Bar, Basis, Decision, PolicyName};
 use hearth_protocol::engine::{
     AssetFile, Assets, DeviceFacts, EngineCall, EngineEvent, FailedEnd, ModelAsset, OutputFile,
 };
@@ -253,6 +254,30 @@ fn addrs() -> NodeAddrs {
     }
 }
 
+fn decision() -> Decision {
+    Decision {
+        policy: PolicyName::Neighbour,
+        granted: false,
+        bar: Some(Bar::NotMember),
+        ask: mk(1),
+        charged: mk(2),
+        settled: mk(3),
+        held: mk(4),
+        running: mk(5),
+        lent: mk(6),
+        line: mk(7),
+        credible: mk(8),
+        cap: mk(9),
+        bucket: mk(10),
+        room: mk(11),
+        short: mk(12),
+        basis: vec![Basis {
+            node: NodeId::from_bytes([3; 32]),
+            amount: mk(13),
+        }],
+    }
+}
+
 fn capacity() -> Capacity {
     Capacity {
         commons: charter().id(),
@@ -485,6 +510,14 @@ fn job_messages() -> Vec<(&'static str, JobMessage)> {
                 job,
                 order,
                 refusal: Refusal::CardUnknown(card),
+            },
+        ),
+        (
+            "job_refused_no_credit",
+            JobMessage::Refused {
+                job,
+                order,
+                refusal: Refusal::NoCredit(Box::new(decision())),
             },
         ),
         ("job_queued", phase(Phase::Queued { ahead: 1 })),

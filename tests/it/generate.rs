@@ -266,7 +266,12 @@ fn price_and_credit_are_refused_with_their_own_words() {
     commons.share_checkpoint("worker");
     let (requester, worker) = (commons.node("requester"), commons.node("worker"));
     let asked = [&["generate", "a kite", "--where", "worker"], SMALL].concat();
-    requester.run(&asked).fails(4, &["not enough credit"]);
+    worker.json(&["ledger", "policy", "set", "friends"]);
+    // L60: with every figure.
+    let figures = "owe 0, hold 0, run 0; my line is 0: ";
+    requester
+        .run(&asked)
+        .fails(4, &["not enough credit: you ask ", figures, " short"]);
     worker.json(&["peers", "trust", "requester", "--line", "100"]);
     let low = [&asked[..], &["--max-kudos", "0.001"]].concat();
     requester

@@ -12,6 +12,7 @@ mod full_disk;
 mod generate;
 mod join;
 mod kindling;
+mod lending;
 mod messages;
 mod node;
 mod patience;

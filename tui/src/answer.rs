@@ -56,7 +56,8 @@ pub(crate) fn answer(feed: &Feed, now: Timestamp, result: Result<Reply, Problem>
             | Reply::Account(_)
             | Reply::Entry(_)
             | Reply::Export(_)
-            | Reply::Imported(_),
+            | Reply::Imported(_)
+            | Reply::Credit(_),
         ) => Answer::Note(Tone::Ok, "done".into()),
     }
 }

@@ -56,7 +56,7 @@ fn j2_a_job_that_nobody_can_take_says_why_within_two_seconds() {
             |w| w.ledger.room = Some(Millikudos::saturating(10)),
             |why| {
                 matches!(why, NoPlace::Refused(said)
-                    if matches!(said[0].1, Refusal::Credit { .. }))
+                    if matches!(said[0].1, Refusal::NoCredit(_)))
             },
         ),
         (

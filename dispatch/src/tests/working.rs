@@ -141,3 +141,58 @@ fn j5_a_lora_is_charged_and_fetched_like_the_checkpoint() {
     };
     assert_eq!(finish.amount, Millikudos::saturating(4_600));
 }
+
+/// A requester (0) and a seeder (2) of one person, and an honest worker (1) that has to fetch the
+/// model for every job, because somebody sees to it that it is gone again.
+fn pump(rounds: u64) -> (World, u64, u64) {
+    let mut world = World::new(&[0, 4_000, 0]);
+    world.ledger.room = Some(Millikudos::saturating(20_000));
+    for _ in 0..rounds {
+        let card = world.node(1).shelf.get_mut(&CHECKPOINT).unwrap();
+        card.missing = ByteCount::new(400 << 20);
+        world.run(10);
+        world.meet();
+        world.submit(0);
+        world.run(30_000);
+    }
+    let charged = world.ledger.receipts.iter().map(|(.., mk)| mk.get()).sum();
+    let thanked = world.ledger.thanks.iter().map(|(.., mk)| mk.get()).sum();
+    (world, charged, thanked)
+}
+
+#[test]
+fn l69_who_orders_fetches_from_its_own_seeder_pays_more_than_it_is_thanked() {
+    let (world, charged, thanked) = pump(6);
+    assert!(thanked > 0, "seeders are thanked");
+    assert!(
+        thanked < charged,
+        "{thanked} of {charged}: nothing is gained"
+    );
+    assert!(
+        charged <= 20_000,
+        "and the worker lends no more than it would anyway"
+    );
+    for (order, _, charge) in &world.ledger.receipts {
+        let max = world.ledger.orders[order].max;
+        assert!(*charge <= max, "what is fetched is within the order's max");
+    }
+}
+
+#[test]
+fn j11_a_seeder_is_thanked_no_more_than_its_ceiling_in_a_day() {
+    let mut world = World::new(&[0, 4_000, 0]);
+    let ceiling = hearth_protocol::charter::Caps::DEFAULT.seeding_day.get();
+    for _ in 0..4 {
+        let card = world.node(1).shelf.get_mut(&CHECKPOINT).unwrap();
+        card.missing = ByteCount::new(4_000 << 20);
+        world.run(10);
+        world.meet();
+        world.submit(0);
+        world.run(900_000);
+        world.advertise();
+    }
+    let charged: u64 = world.ledger.receipts.iter().map(|(.., mk)| mk.get()).sum();
+    let thanked: u64 = world.ledger.thanks.iter().map(|(.., mk)| mk.get()).sum();
+    assert!(charged > ceiling, "{charged}: there was more to thank for");
+    assert_eq!(thanked, ceiling);
+}

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use hearth_protocol::capacity::{Accepting, Capacity, Device, DeviceKind, NodeAddrs, Speed};
 use hearth_protocol::charter::{Caps, PriceTable, Windows};
+use hearth_protocol::credit::{Decision, PolicyName, Taken};
 use hearth_protocol::entry::{Body, Energy, Verdict};
 use hearth_protocol::id::{BlobHash, CardId, CommonsId, EntryHash, JobId, NodeId, Salt};
 use hearth_protocol::job::{Family, JobSpec, OutputRef, Timings};
@@ -126,6 +127,21 @@ impl LedgerView for View<'_> {
             held.job == *job && held.requester == self.1
         };
         self.0.order_list.iter().filter(mine).copied().collect()
+    }
+    fn credit(&self, requester: &NodeId, ask: Millikudos, taken: &Taken, _: Timestamp) -> Decision {
+        let taking = taken.get(requester).copied().unwrap_or_default();
+        let used = taking.held.get() + taking.running.get();
+        let left = self.room(requester).get();
+        Decision {
+            granted: used + ask.get() <= left,
+            bar: None,
+            held: taking.held,
+            running: taking.running,
+            line: self.line(requester),
+            room: Millikudos::saturating(left.saturating_sub(used)),
+            short: Millikudos::saturating((used + ask.get()).saturating_sub(left)),
+            ..Decision::of_nobody(PolicyName::Friends, ask)
+        }
     }
     fn room(&self, requester: &NodeId) -> Millikudos {
         let line = self.line(requester).get();
@@ -501,7 +517,7 @@ impl World {
                 let event = match seeder {
                     Some((seeder, _)) => Event::CardsReady {
                         call,
-                        bytes_from: BTreeMap::from([(*seeder, ByteCount::new(4 << 20))]),
+                        bytes_from: BTreeMap::from([(*seeder, shelf[&card].missing)]),
                         took: Millis::new(50),
                     },
                     None => Event::CardsFailed {

@@ -135,14 +135,12 @@ impl Worker {
 
     // J4
     fn afford(&self, cx: &Scene<'_>, from: NodeId, price: Millikudos) -> Result<(), Refusal> {
-        let room = cx.view.room(&from).get();
-        let needed = self.exposure(&from).get().saturating_add(price.get());
-        if needed > room {
-            return Err(Refusal::Credit {
-                short: Millikudos::saturating(needed - room),
-            });
+        let decision = cx.view.credit(&from, price, &self.taken(), cx.now);
+        if decision.granted {
+            Ok(())
+        } else {
+            Err(Refusal::NoCredit(Box::new(decision)))
         }
-        Ok(())
     }
 
     /// Takes or refuses an order; one that is known already is answered as a resumption.

@@ -1,10 +1,11 @@
 //! Reading a book: heads, exchange, credit, explanation, audit.
 
+use hearth_protocol::credit::{Bar, Taking};
 use hearth_protocol::unit::Seq;
 
-use super::world::{ACK, LATE, World, balance, id, mk};
+use super::world::{ACK, LATE, World, at, balance, id, mk};
 use crate::book::Book;
-use crate::{LineKind, LineState, audit, room, room_beside_holds, why};
+use crate::{CreditPolicy, Friends, LineKind, LineState, Question, audit, why};
 
 /// A few jobs in every state, between three members.
 pub(super) fn busy() -> World {
@@ -56,28 +57,41 @@ fn l29_exposure_counts_charges_and_holds_less_accepted_work_and_own_transfers() 
 }
 
 #[test]
-fn l29_room_is_the_line_less_what_is_exposed_and_running() {
+fn l29_room_is_the_line_less_what_is_exposed_and_taken_on() {
     let mut world = World::open(2);
     world.order(1, 0, 100, 50, 10);
     world.trust(0, 1, 150, 10);
     let book = world.book();
-    let credit = room(&book, &id(0), &id(1), mk(20));
+    let friends = |requester: u8, held: u64, running: u64, ask: u64| {
+        let taking = Taking {
+            held: mk(held),
+            running: mk(running),
+        };
+        let question = Question {
+            book: &book,
+            me: id(0),
+            now: at(60),
+            taken: &[(id(requester), taking)].into(),
+        };
+        Friends.decide(&question, &id(requester), mk(ask))
+    };
+    let said = friends(1, 20, 100, 30);
+    assert_eq!((said.line, said.exposed().mk()), (mk(150), 120));
+    assert_eq!((said.granted, said.room, said.short), (true, mk(30), mk(0)));
+    let said = friends(1, 20, 100, 31);
     assert_eq!(
-        (credit.line, credit.exposed.mk(), credit.room),
-        (mk(150), 120, mk(30))
+        (said.granted, said.room, said.short),
+        (false, mk(30), mk(1))
     );
-    assert_eq!(room(&book, &id(0), &id(1), mk(90)).room, mk(0));
-    let beside = room_beside_holds(&book, &id(0), &id(1));
+    let said = friends(1, 0, 0, 1);
     assert_eq!(
-        (beside.exposed.mk(), beside.room),
-        (0, mk(150)),
-        "a hold is left out"
+        said.room,
+        mk(150),
+        "a hold that was not taken costs nothing"
     );
-    assert_eq!(
-        room(&book, &id(0), &id(9), mk(0)).room,
-        mk(0),
-        "no member, no room"
-    );
+    let said = friends(9, 0, 0, 1);
+    assert_eq!((said.bar, said.room), (Some(Bar::NotMember), mk(0)));
+    assert!(!said.granted);
 }
 
 #[test]

@@ -86,6 +86,48 @@ impl World {
         world
     }
 
+    /// An open commons whose charter gives nobody a line.
+    pub(crate) fn without_lines(members: u8) -> Self {
+        let mut world = Self::empty(Admission::Open);
+        world.charter.member_line = mk(0);
+        for node in 0..members {
+            world.join(node, None, 0);
+        }
+        world
+    }
+
+    /// A job ordered, done and accepted, of a commitment of its own.
+    pub(crate) fn done(&mut self, by: u8, requester: u8, amount: u64, time: u64) -> EntryHash {
+        let receipt = self.charged(by, requester, amount, time);
+        self.accept(requester, receipt, time + 2)
+    }
+
+    /// As [`done`](Self::done), and the requester says nothing to it.
+    pub(crate) fn charged(&mut self, by: u8, requester: u8, amount: u64, time: u64) -> EntryHash {
+        let order = self.order_new(requester, by, amount, time + 10, time);
+        self.receipt(by, order, amount, time + 1)
+    }
+
+    /// An order for a job that no other order names.
+    pub(crate) fn order_new(
+        &mut self,
+        from: u8,
+        to: u8,
+        max: u64,
+        deadline: u64,
+        time: u64,
+    ) -> EntryHash {
+        let mut job = [0; 32];
+        job[..8].copy_from_slice(&self.entries.len().to_be_bytes());
+        let body = Body::Order {
+            provider: id(to),
+            job: Commitment::from_bytes(job),
+            max: mk(max),
+            deadline: at(deadline),
+        };
+        self.write(from, &body, time)
+    }
+
     pub(crate) fn author(&self, node: u8) -> Author {
         Author::new(key(node), self.charter.id())
     }

@@ -24,9 +24,14 @@ use iroh_blobs::{
 use tokio::time::timeout;
 use tracing::debug;
 
-use super::{Served, Shared, endpoint::CODE_PERMISSION};
+use super::{
+    Served, Shared,
+    endpoint::{CODE_BUSY, CODE_PERMISSION},
+};
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest a peer may read nothing of what it asked for.
+const STALL: Duration = Duration::from_secs(30);
 
 /// Serves one connection until it closes.
 pub(super) async fn serve(shared: &Arc<Shared>, connection: Connection, peer: NodeId) {
@@ -53,6 +58,11 @@ async fn answer(shared: Arc<Shared>, peer: NodeId, mut send: SendStream, mut rec
     match request {
         Request::Get(request) if request.ranges.is_blob() => {
             let hash = BlobHash::from_bytes(*request.hash.as_bytes());
+            let Some(_turn) = shared.turns.wait(peer).await else {
+                debug!(%peer, "too many wait to be served");
+                let _ = send.reset(CODE_BUSY);
+                return;
+            };
             let bytes = Arc::new(AtomicU64::new(0));
             let counted = Counted {
                 inner: send,
@@ -62,6 +72,7 @@ async fn answer(shared: Arc<Shared>, peer: NodeId, mut send: SendStream, mut rec
             let outcome = provider::handle_get(pair, store, request).await;
             let bytes = bytes.load(Ordering::Relaxed);
             debug!(%peer, %hash, bytes, finished = outcome.is_ok(), "served");
+            shared.turns.took(peer, bytes);
             if bytes > 0
                 && shared
                     .served
@@ -92,7 +103,9 @@ struct Counted {
 impl util::SendStream for Counted {
     async fn send_bytes(&mut self, bytes: Bytes) -> io::Result<()> {
         let len = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        util::SendStream::send_bytes(&mut self.inner, bytes).await?;
+        // Who does not read gives its turn to others.
+        let sending = util::SendStream::send_bytes(&mut self.inner, bytes);
+        timeout(STALL, sending).await??;
         self.bytes.fetch_add(len, Ordering::Relaxed);
         Ok(())
     }

@@ -13,6 +13,7 @@ mod export;
 mod file;
 mod give;
 mod import;
+mod policy;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -23,6 +24,8 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 use hearth_protocol::unit::Millikudos;
+
+use policy::PolicyVerb;
 
 use super::session::Session;
 
@@ -73,6 +76,9 @@ pub(super) enum LedgerVerb {
         #[arg(long)]
         yes: bool,
     },
+    /// Show or choose whom this node lends its work to, and how much
+    #[command(subcommand)]
+    Policy(PolicyVerb),
 }
 
 pub(super) fn run(verb: LedgerVerb, session: &Session) -> anyhow::Result<()> {
@@ -86,5 +92,6 @@ pub(super) fn run(verb: LedgerVerb, session: &Session) -> anyhow::Result<()> {
         LedgerVerb::Verify { file } => verify::run(&file, session),
         LedgerVerb::Import { file } => import::run(&file, session),
         LedgerVerb::Give { peer, kudos, yes } => give::run(peer, kudos, yes, session),
+        LedgerVerb::Policy(verb) => policy::run(verb, session),
     }
 }

@@ -140,11 +140,13 @@ pub(super) async fn fetch(desk: &Desk, blobs: &Blobs, model: ModelRef) -> Result
                 "somebody who has it must be connected: 'hearth model show' names its seeders";
             failed(format!("cannot fetch '{}'", source.card.title), &error).hint(hint)
         })?;
-    desk.tell(|reply| Ask::Fetched(source.id, reply)).await;
+    let bytes = from.values().sum();
+    desk.tell(|reply| Ask::Fetched(source.id, from, reply))
+        .await;
     let took = Millis::new(u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX));
     Ok(Reply::Fetched {
         card: source.id,
-        bytes: from.values().sum(),
+        bytes,
         took,
     })
 }

@@ -1,5 +1,6 @@
 //! What the control side asks of the switchboard, and the handle it asks through.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hearth_protocol::card::Card;
@@ -42,8 +43,8 @@ pub(crate) enum Ask {
     Publish(Box<CardDraft>, ReplyTo<CardView>),
     /// A card, and who serves it.
     Source(ModelRef, ReplyTo<SourceReply>),
-    /// A card's files are here now and are to be kept.
-    Fetched(CardId, oneshot::Sender<()>),
+    /// A card's files are here now and are to be kept; so many bytes came from whom.
+    Fetched(CardId, BTreeMap<NodeId, u64>, oneshot::Sender<()>),
 }
 
 /// A card before it has a publisher and a date.

@@ -1,5 +1,6 @@
 //! Commands of the person, answered at once from what the switchboard owns.
 
+mod credit;
 mod generate;
 mod ledger;
 mod models;
@@ -54,8 +55,9 @@ impl Switchboard {
             }
             Ask::Publish(draft, reply) => drop(reply.send(self.publish_card(*draft))),
             Ask::Source(name, reply) => drop(reply.send(self.source(&name))),
-            Ask::Fetched(card, reply) => {
+            Ask::Fetched(card, bytes_from, reply) => {
                 self.card_is_here(card);
+                self.thank_for_fetch(card, &bytes_from);
                 let _hung_up = reply.send(());
             }
         }
@@ -149,6 +151,8 @@ impl Switchboard {
                 self.advertise_soon();
                 Ok(done("taking jobs again"))
             }
+            Command::CreditShow { peer } => self.show_credit(peer.as_deref()),
+            Command::CreditSet { terms } => self.set_credit(terms),
             Command::CommonsCreate { .. }
             | Command::CommonsJoin { .. }
             | Command::ModelAdd { .. }

@@ -1,17 +1,15 @@
 //! The ledger as dispatch sees it; an empty one for a node that is in no commons.
 
 use hearth_dispatch::{HeldOrder, HoldState, LedgerView};
-use hearth_ledger::{Book, OrderState, OrderView, VoidBy};
+use hearth_ledger::{Book, CreditPolicy, Friends, OrderState, OrderView, Question, VoidBy};
 use hearth_protocol::charter::{Caps, PriceTable, Windows};
-use hearth_protocol::entry::{Body, TransferReason};
+use hearth_protocol::credit::{Decision, PolicyTerms, Taken};
+use hearth_protocol::entry::Body;
 use hearth_protocol::id::{Commitment, EntryHash, JobId, NodeId};
 use hearth_protocol::snapshot::TrustLevel;
-use hearth_protocol::unit::{Millikudos, Seq, Timestamp};
+use hearth_protocol::unit::{Millikudos, Timestamp};
 
 use super::peers::PeerBook;
-
-/// Own entries looked at for what was paid lately: a day of a busy worker.
-const RECENT: u64 = 4_096;
 
 /// A view of the book for one moment.
 pub(super) struct Lens<'a> {
@@ -21,6 +19,8 @@ pub(super) struct Lens<'a> {
     pub(super) book: Option<&'a Book>,
     /// Judgements.
     pub(super) peers: &'a PeerBook,
+    /// How the owner lends.
+    pub(super) terms: PolicyTerms,
 }
 
 impl Lens<'_> {
@@ -78,10 +78,39 @@ impl LedgerView for Lens<'_> {
         orders.into_iter().map(|view| view.hash).collect()
     }
 
+    fn credit(
+        &self,
+        requester: &NodeId,
+        ask: Millikudos,
+        taken: &Taken,
+        now: Timestamp,
+    ) -> Decision {
+        match self.book {
+            Some(book) => {
+                let question = Question {
+                    book,
+                    me: self.me,
+                    now,
+                    taken,
+                };
+                let policy = hearth_ledger::policy(&self.terms, &book.caps());
+                policy.decide(&question, requester, ask)
+            }
+            None => Decision::of_nobody(self.terms.policy, ask),
+        }
+    }
+
     fn room(&self, requester: &NodeId) -> Millikudos {
-        // Dispatch counts the orders it took itself; the holds of the book would count them twice.
-        let room = |book| hearth_ledger::room_beside_holds(book, &self.me, requester).room;
-        self.book.map_or(Millikudos::ZERO, room)
+        let Some(book) = self.book else {
+            return Millikudos::ZERO;
+        };
+        let question = Question {
+            book,
+            me: self.me,
+            now: Timestamp::ORIGIN,
+            taken: &Taken::new(),
+        };
+        Friends.decide(&question, requester, Millikudos::ZERO).room
     }
 
     fn line(&self, requester: &NodeId) -> Millikudos {
@@ -102,34 +131,9 @@ impl LedgerView for Lens<'_> {
     }
 
     fn seeding_paid(&self, seeder: &NodeId, since: Timestamp) -> Millikudos {
-        let Some(book) = self.book else {
-            return Millikudos::ZERO;
-        };
-        let head = book.head(&self.me).map_or(0, |head| head.seq.get());
-        let recent = book.suffix(&self.me, Seq::new(head.saturating_sub(RECENT)), usize::MAX);
-        let mine = recent
-            .into_iter()
-            .filter(|entry| entry.header.trusted().time >= since);
-        let paid = mine.filter_map(|entry| match entry.decode_body().ok()? {
-            Body::Transfer {
-                to,
-                amount,
-                reason: TransferReason::Seeding { .. },
-            } if to == *seeder => Some(amount.get()),
-            Body::Transfer { .. }
-            | Body::Join { .. }
-            | Body::Trust { .. }
-            | Body::Order { .. }
-            | Body::Receipt { .. }
-            | Body::Void { .. }
-            | Body::Ack { .. }
-            | Body::Leave
-            | Body::Audit { .. }
-            | Body::PairNet(_)
-            | Body::Amend { .. }
-            | Body::Heal { .. } => None,
-        });
-        Millikudos::saturating(paid.fold(0, u64::saturating_add))
+        self.book.map_or(Millikudos::ZERO, |book| {
+            book.thanks_since(&self.me, seeder, since)
+        })
     }
 
     fn prices(&self) -> PriceTable {

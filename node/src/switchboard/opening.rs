@@ -10,6 +10,8 @@ use hearth_protocol::control::Problem;
 use hearth_protocol::id::JobId;
 use hearth_protocol::job::OutputRef;
 use hearth_protocol::sign::Signed;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::asking::Asking;
 use super::jobs::{JobDesk, OverJob, StoredJob, Wishes};
@@ -74,22 +76,15 @@ impl Switchboard {
             None => None,
         };
         let (records, wishes) = open_jobs(&store, &specs)?;
-        let over: Vec<OverJob> = store
-            .all(Table::Reports)?
-            .into_iter()
-            .map(|(_, over)| over)
-            .collect();
-        let work: Vec<WorkRecord> = store
-            .all(Table::Work)?
-            .into_iter()
-            .map(|(_, work)| work)
-            .collect();
+        let over: Vec<OverJob> = values(&store, Table::Reports)?;
+        let work: Vec<WorkRecord> = values(&store, Table::Work)?;
         let mut pulse = Pulse::default();
         let listening = rooms.blobs.addrs();
         pulse.listening.blobs = listening.iter().map(ToString::to_string).collect();
         let mut board = Self {
             me: facts.key.id(),
             peers: PeerBook::new(store.peers()?, store.addrs()?),
+            terms: store.terms()?,
             shelf: Shelf::new(store.cards()?, store.shelf()?),
             jobs: JobDesk::new(wishes, over),
             facts,
@@ -177,6 +172,14 @@ impl Switchboard {
             self.shelf.set_note(id, note);
         }
     }
+}
+
+fn values<T: Serialize + DeserializeOwned>(
+    store: &Store,
+    table: Table,
+) -> Result<Vec<T>, StoreError> {
+    let all = store.all(table)?.into_iter();
+    Ok(all.map(|(_, value)| value).collect())
 }
 
 type OpenJobs = (Vec<JobRecord>, BTreeMap<JobId, Wishes>);

@@ -273,6 +273,7 @@ impl Switchboard {
 
     /// Lets young entries out again; the rest is history that others have.
     fn pass_on(&mut self, entries: Vec<Entry>) {
+        self.note_thanks(&entries);
         let fresh = now().minus(FRESH);
         self.outbox.extend(
             entries
