@@ -1,6 +1,7 @@
 //! Two entries at one place.
 
 use hearth_protocol::codec;
+use hearth_protocol::entry::Body;
 use hearth_protocol::id::{CommonsId, NodeId};
 use hearth_protocol::sign::SignatureError;
 use hearth_protocol::unit::Seq;
@@ -53,6 +54,25 @@ fn l8_two_headers_at_one_place_make_a_proof_that_needs_nothing_else() {
         right: other,
     };
     assert_eq!(verify_fork_proof(&places, commons), Err(ProofError::Place));
+    let other_author = world.sign(1, &Body::Leave, 20);
+    assert_eq!(other_author.header.trusted().seq, Seq::new(1));
+    let one_place = world.sign(2, &Body::Leave, 20);
+    let authors = ForkProof {
+        left: other_author.header.clone(),
+        right: one_place.header,
+    };
+    assert_eq!(verify_fork_proof(&authors, commons), Err(ProofError::Place));
+    let places = ForkProof {
+        left: world.entries[0].header.clone(),
+        right: proof.left.clone(),
+    };
+    assert_eq!(verify_fork_proof(&places, commons), Err(ProofError::Place));
+    let foreign = world.forge(0, 20, &[], |header| header.commons = elsewhere);
+    let mixed = ForkProof {
+        left: proof.left.clone(),
+        right: foreign.header,
+    };
+    assert_eq!(verify_fork_proof(&mixed, commons), Err(ProofError::Commons));
     let unsigned =
         hearth_protocol::sign::Signed::from_parts(*proof.right.trusted(), *proof.left.signature());
     let forged = ForkProof {

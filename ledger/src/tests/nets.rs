@@ -90,6 +90,104 @@ fn l44_a_checkpoint_waits_for_its_mirror_and_for_what_it_names() {
 }
 
 #[test]
+fn l44_halves_that_differ_in_one_thing_do_not_match() {
+    let (world, ..) = settled();
+    let (own, theirs) = (place(&world, 1), place(&world, 2));
+    let elder = |node: u8| {
+        let entries = world.entries.iter();
+        let of = entries.filter(|entry| entry.header.trusted().author == id(node));
+        let first = of.map(crate::author::Tip::from).next().unwrap();
+        Place {
+            seq: first.seq,
+            hash: first.hash,
+        }
+    };
+    let right = PairNet {
+        peer: id(1),
+        given: 70,
+        taken: 20,
+        own: theirs,
+        theirs: own,
+    };
+    let wrong = [
+        PairNet { given: 71, ..right },
+        PairNet { taken: 21, ..right },
+        PairNet {
+            own: elder(2),
+            ..right
+        },
+        PairNet {
+            theirs: elder(1),
+            ..right
+        },
+    ];
+    let mine = PairNet {
+        peer: id(2),
+        given: 20,
+        taken: 70,
+        own,
+        theirs,
+    };
+    for other in wrong {
+        let mut world = world.clone();
+        let hash = world.write(1, &Body::PairNet(mine), 60);
+        world.write(2, &Body::PairNet(other), 60);
+        let waits = Standing::Waiting(Wait::Mirror);
+        assert_eq!(standing(&world.book(), hash), waits);
+    }
+    let mut world = world;
+    let hash = world.write(1, &Body::PairNet(mine), 60);
+    world.write(2, &Body::PairNet(right), 60);
+    assert_eq!(standing(&world.book(), hash), Standing::Effective);
+}
+
+#[test]
+fn l44_a_named_entry_that_comes_last_is_looked_at_again() {
+    let (mut world, ..) = settled();
+    let stray = world.sign(3, &Body::Leave, 70);
+    let theirs = Place {
+        hash: stray.hash(),
+        ..place(&world, 2)
+    };
+    let own = place(&world, 1);
+    let half = |peer, given, taken, own, theirs| {
+        Body::PairNet(PairNet {
+            peer: id(peer),
+            given,
+            taken,
+            own,
+            theirs,
+        })
+    };
+    let hash = world.write(1, &half(2, 20, 70, own, theirs), 60);
+    world.write(2, &half(1, 70, 20, theirs, own), 60);
+    let waits = Standing::Waiting(Wait::Target);
+    assert_eq!(standing(&world.book(), hash), waits);
+    world.push(3, stray);
+    let places = Standing::Without(NoEffect::Places);
+    assert_eq!(standing(&world.book(), hash), places, "it is another's");
+}
+
+#[test]
+fn l45_a_fork_below_a_closing_opens_the_account_again() {
+    let (mut world, order, receipt) = settled();
+    let (_, other) = net(&mut world, 20, 70, 60);
+    world.dispute(1, receipt, 70);
+    assert_eq!(acceptance(&world.book(), order), Acceptance::Accepted);
+    let pen = world.tip(2);
+    let start = world.entries.iter().map(crate::author::Tip::from);
+    let join = start.clone().nth(2).unwrap();
+    world.rewind(2, Some(join));
+    world.write(2, &Body::Leave, 5);
+    world.rewind(2, pen);
+    let book = world.book();
+    assert!(book.is_forked(&id(2)));
+    let lost = Standing::Without(NoEffect::PastFork);
+    assert_eq!(standing(&book, other), lost);
+    assert!(book.order(&order).unwrap().receipt().is_none());
+}
+
+#[test]
 fn l45_wrong_sums_open_orders_and_places_out_of_order_close_nothing() {
     let (world, ..) = settled();
     let why = |mut world: World, given, taken| {
@@ -177,13 +275,52 @@ fn l46_of_a_jobs_receipts_the_one_closed_over_comes_first() {
     let receipt = world.receipt(2, order, 70, 30);
     world.accept(1, receipt, 31);
     net(&mut world, 0, 70, 60);
-    // Another worker's receipt for the job, dated and acked before.
+    // Another worker's receipt for the job, dated after and acked.
     let rival = world.order_job(1, 3, 7, 100, 500, 60);
     let earlier = world.receipt(3, rival, 70, 60);
     world.accept(1, earlier, 61);
     let book = world.book();
     assert_eq!(acceptance(&book, order), Acceptance::Accepted);
     assert!(matches!(acceptance(&book, rival), Acceptance::Disputed(_)));
+}
+
+#[test]
+fn l46_a_closing_lifts_the_receipt_that_was_a_duplicate_until_then() {
+    let mut world = World::open(4);
+    let rival = world.order_job(1, 3, 7, 100, 500, 10);
+    let earlier = world.receipt(3, rival, 70, 11);
+    world.accept(1, earlier, 12);
+    let order = world.order_job(1, 2, 7, 100, 500, 20);
+    let receipt = world.receipt(2, order, 70, 30);
+    world.accept(1, receipt, 31);
+    let before = world.book();
+    assert!(matches!(
+        acceptance(&before, order),
+        Acceptance::Disputed(_)
+    ));
+    net(&mut world, 0, 70, 60);
+    let book = world.book();
+    assert_eq!(acceptance(&book, order), Acceptance::Accepted);
+    assert!(matches!(acceptance(&book, rival), Acceptance::Disputed(_)));
+    assert_eq!(spendable(&book, 3), 0);
+}
+
+#[test]
+fn l42_who_left_audits_no_more() {
+    let (mut world, _, receipt) = settled();
+    let audit = |steps| Body::Audit {
+        receipt,
+        steps,
+        distance: 0,
+        verdict: AuditVerdict::Passed,
+    };
+    world.write(3, &audit(1), 50);
+    world.write(3, &Body::Leave, 51);
+    let late = world.write(3, &audit(2), 52);
+    let book = world.book();
+    assert_eq!(standing(&book, late), Standing::Without(NoEffect::Left));
+    let steps: Vec<u32> = book.audits_of(&receipt).iter().map(|a| a.steps).collect();
+    assert_eq!(steps, [1]);
 }
 
 #[test]
