@@ -209,6 +209,9 @@ pub enum Command {
         /// Canonical fork proofs.
         forks: Vec<Verbatim>,
     },
+    /// Throw the ledger's index away, build it from the segments, and ask members for what is
+    /// missing. [`Reply::Done`].
+    LedgerRebuild,
     /// Finish what runs, take nothing new. [`Reply::Done`].
     WorkerPause,
     /// Take jobs again. [`Reply::Done`].

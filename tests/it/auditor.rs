@@ -205,3 +205,19 @@ fn c17_what_does_not_fit_one_page_comes_in_several() {
     assert_eq!(told["ok"], true, "{told}");
     assert_eq!(mk(&told["entries"]), i64::try_from(GIFTS + 2).unwrap());
 }
+
+#[test]
+fn c19_an_index_that_is_gone_is_built_anew_and_the_state_is_the_same() {
+    let commons = Commons::of(&[("ada", ASKS), ("bob", ASKS)]);
+    let ada = commons.node("ada");
+    ada.json(&["ledger", "give", "bob", "0.5", "--yes"]);
+    let before = ada.status().digest;
+    let told = ada.json(&["ledger", "rebuild"]);
+    let what = told["what"].as_str().expect("a sentence");
+    assert!(
+        what.contains("3 entries") && what.contains("1 connected"),
+        "{what}"
+    );
+    assert_eq!(ada.status().digest, before);
+    ada.run(&["ledger", "audit"]).succeeds();
+}

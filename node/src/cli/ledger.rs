@@ -23,6 +23,7 @@ mod words;
 use std::path::PathBuf;
 
 use clap::Subcommand;
+use hearth_protocol::control::Command;
 use hearth_protocol::unit::Millikudos;
 
 use policy::PolicyVerb;
@@ -65,6 +66,8 @@ pub(super) enum LedgerVerb {
         /// A file made by 'hearth ledger export', of this commons
         file: PathBuf,
     },
+    /// Build the index anew from what was signed, and ask members for what is missing
+    Rebuild,
     /// Give kudos to a member
     #[command(before_help = "Example:\n  hearth ledger give ada 2.5\n")]
     Give {
@@ -91,6 +94,7 @@ pub(super) fn run(verb: LedgerVerb, session: &Session) -> anyhow::Result<()> {
         LedgerVerb::Export(args) => export::run(&args, session),
         LedgerVerb::Verify { file } => verify::run(&file, session),
         LedgerVerb::Import { file } => import::run(&file, session),
+        LedgerVerb::Rebuild => session.ask_done(Command::LedgerRebuild),
         LedgerVerb::Give { peer, kudos, yes } => give::run(peer, kudos, yes, session),
         LedgerVerb::Policy(verb) => policy::run(verb, session),
     }

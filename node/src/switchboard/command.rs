@@ -139,6 +139,7 @@ impl Switchboard {
             Command::LedgerWhy(request) => self.explain(&request),
             Command::LedgerAudit => self.audit(),
             Command::LedgerExport { after } => self.export(after),
+            Command::LedgerRebuild => self.rebuild_ledger(),
             Command::LedgerImport { entries, forks } => self.import(&entries, &forks),
             Command::LedgerGive { peer, amount } => self.give(&peer, amount),
             Command::WorkerPause => {

@@ -103,7 +103,7 @@ impl Switchboard {
     }
 
     /// Begins to compare head sets with a member.
-    fn open_comparison(&self, peer: NodeId) {
+    pub(super) fn open_comparison(&self, peer: NodeId) {
         let Some(ledger) = &self.ledger else { return };
         let key = crate::chance::sixteen();
         let set = HeadSet::new(ledger.book().heads());

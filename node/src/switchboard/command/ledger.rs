@@ -15,10 +15,11 @@ use hearth_protocol::limits;
 use hearth_protocol::unit::{Balance, Millikudos};
 use hearth_protocol::wire::ForkProof;
 
-use super::{refused, usage};
+use super::{done, refused, usage};
 use crate::clock::now;
 use crate::switchboard::Switchboard;
 use crate::switchboard::commons::alone;
+use crate::switchboard::errand;
 use crate::switchboard::peers::plain;
 use crate::switchboard::view::entries::{Wanted, about_job};
 use crate::switchboard::view::hex;
@@ -159,6 +160,25 @@ impl Switchboard {
             next: page.last().map(|line| line.entry).filter(|_| has_more),
             lines: page,
         })
+    }
+
+    /// Builds the index anew from the segments, and compares with every member that is near.
+    pub(super) fn rebuild_ledger(&mut self) -> Result<Reply, Problem> {
+        let Some(ledger) = self.ledger.as_mut() else {
+            return Err(alone());
+        };
+        ledger.journal_mut().rebuild().map_err(|error| {
+            refused("the index could not be rebuilt").cause(errand::causes(&error))
+        })?;
+        let entries = ledger.book().len();
+        let near: Vec<_> = self.peers.connected().copied().collect();
+        for peer in &near {
+            self.open_comparison(*peer);
+        }
+        let members = near.len();
+        Ok(done(format!(
+            "the index holds {entries} entries again; asked {members} connected members for more"
+        )))
     }
 
     /// Checks everything again from the signed bytes.
