@@ -19,6 +19,8 @@ use crate::clock::now;
 const ANSWERS_WANTED: usize = 3;
 /// How long a start waits for the first of them.
 const PATIENCE: Millis = Millis::from_secs(4);
+/// How long it waits for more once one has answered: others may be away.
+const GRACE: Millis = Millis::new(250);
 /// How long it waits for entries somebody says exist.
 const LONG_PATIENCE: Millis = Millis::from_secs(10);
 /// How long an order that asks for much an order waits for answers.
@@ -36,6 +38,7 @@ pub(super) struct Asking {
 #[derive(Debug, Default)]
 struct Own {
     answered: BTreeSet<NodeId>,
+    first: Option<Timestamp>,
     told: Option<Seq>,
 }
 
@@ -88,14 +91,16 @@ impl Switchboard {
     /// Returns until when to wait for answers; nothing once that is over.
     fn own_head_due(&self, start: Timestamp, wanted: usize) -> Option<Timestamp> {
         let own = self.asking.own.as_ref()?;
-        let patience = if self.is_behind(own) {
-            LONG_PATIENCE
+        let until = if self.is_behind(own) {
+            start.plus(LONG_PATIENCE)
         } else if own.answered.len() >= wanted {
             return None;
         } else {
-            PATIENCE
+            let latest = start.plus(PATIENCE);
+            let graced = own.first.map(|first| first.plus(GRACE));
+            graced.map_or(latest, |graced| graced.min(latest))
         };
-        Some(start.plus(patience)).filter(|until| *until > now())
+        Some(until).filter(|until| *until > now())
     }
 
     fn is_behind(&self, own: &Own) -> bool {
@@ -128,6 +133,7 @@ impl Switchboard {
             && let Some(own) = self.asking.own.as_mut()
         {
             own.answered.insert(peer);
+            own.first.get_or_insert_with(now);
             own.told = own.told.max(heads.iter().map(|head| head.seq).max());
         }
         for held in &mut self.asking.held {
