@@ -58,7 +58,7 @@ fn l8_two_headers_at_one_place_make_a_proof_that_needs_nothing_else() {
     assert_eq!(other_author.header.trusted().seq, Seq::new(1));
     let one_place = world.sign(2, &Body::Leave, 20);
     let authors = ForkProof {
-        left: other_author.header.clone(),
+        left: other_author.header,
         right: one_place.header,
     };
     assert_eq!(verify_fork_proof(&authors, commons), Err(ProofError::Place));
