@@ -310,8 +310,12 @@ impl Bounty<'_> {
         self.awards.iter().any(|award| award.claimant == *node)
     }
 
-    /// Returns what a backer promised and has not paid, given what was paid for bounties.
+    /// Returns what a backer promised and has not paid, given what was paid for bounties. Who was
+    /// awarded owes nothing: it would pay itself.
     pub fn due(&self, backer: &NodeId, shares: &[Share]) -> Millikudos {
+        if self.is_awarded_to(backer) {
+            return Millikudos::ZERO;
+        }
         let mut pledges = self.pledges.iter();
         let pledged = pledges.find(|pledge| pledge.author == *backer);
         let pledged = pledged.map_or(Balance::ZERO, |pledge| Balance::ZERO.plus(pledge.amount));

@@ -233,6 +233,8 @@ fn l93_effective_transfers_that_name_a_bounty_pay_it() {
         kite(),
         pledge(0, 5, 20),
         pledge(1, 7, 20),
+        // Who is awarded would pay this to itself.
+        pledge(2, 9, 20),
         claim(2, "done", 30),
         award(0, 2, 40),
     ]);

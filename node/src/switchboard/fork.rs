@@ -95,7 +95,7 @@ impl Switchboard {
             found.push(format!("healed, on probation: {}", healed.join(", ")));
         }
         if found.is_empty() {
-            return check(Health::Ok, "nobody's forked".into(), None);
+            return check(Health::Ok, "no chain of a member forked".into(), None);
         }
         let hint = healed.first().map_or_else(
             || "they can run 'hearth ledger heal'; until then they have no credit".to_owned(),
