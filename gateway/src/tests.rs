@@ -90,6 +90,7 @@ fn snapshot() -> Snapshot {
             energy_j: 0.5,
             listening: Vec::new(),
             dropped: Vec::new(),
+            alerts: Vec::new(),
         },
         peers: Vec::new(),
         jobs: Vec::new(),

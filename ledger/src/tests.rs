@@ -1,6 +1,7 @@
 //! Tests of the rules, the promises and the disk, by the numbers of `specs/ledger.md`.
 
 mod books;
+mod bounties;
 mod chains;
 mod crashes;
 mod credit;

@@ -4,6 +4,7 @@
 //! terminal, [`exit`] alone knows exit codes. No command reads standard input unless told by `-`.
 
 mod bench;
+mod bounty;
 mod commons;
 mod completions;
 mod config;
@@ -11,6 +12,7 @@ mod demo;
 mod engine;
 mod exit;
 mod generate;
+mod heal;
 mod help;
 mod host;
 mod identity;

@@ -62,6 +62,8 @@ pub(crate) enum Table {
     Peers,
     /// Remembered addresses, by node id.
     Addrs,
+    /// Signed notes about bounties, by slot.
+    Bounties,
 }
 
 impl Table {
@@ -74,6 +76,7 @@ impl Table {
             Self::Shelf => "shelf",
             Self::Peers => "peers",
             Self::Addrs => "addrs",
+            Self::Bounties => "bounties",
         }
     }
 }

@@ -7,12 +7,14 @@
 
 mod ask;
 mod asking;
+mod bounties;
 mod carry;
 mod command;
 mod commons;
 mod doctor;
 mod door;
 pub(crate) mod errand;
+mod fork;
 mod gossip;
 mod jobs;
 mod lens;
@@ -27,7 +29,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use hearth_dispatch::{CallId, Dispatcher, Event};
-use hearth_ledger::Ledger;
+use hearth_ledger::{Bounties, Ledger};
 use hearth_protocol::capacity::{Device, NodeAddrs};
 use hearth_protocol::charter::Charter;
 use hearth_protocol::credit::PolicyTerms;
@@ -139,6 +141,7 @@ pub(crate) struct Switchboard {
     specs: Specs,
     charter: Option<Signed<Charter>>,
     ledger: Option<Ledger>,
+    bounties: Option<Bounties>,
     dispatcher: Dispatcher,
     peers: PeerBook,
     /// How the owner lends.

@@ -4,6 +4,8 @@
 //! Ids are full hex; amounts are millikudos; times are Unix milliseconds. Anything named by a
 //! person ([`PeerRef`], [`ModelRef`]) is resolved by the node.
 
+mod bounty;
+mod fork;
 mod generate;
 mod ledger;
 mod lending;
@@ -13,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::charter::{Admission, Charter};
 use crate::credit::PolicyTerms;
-use crate::entry::{DisputeCode, Energy, EnergyMethod};
+use crate::entry::{DisputeCode, Energy, EnergyMethod, HealReason};
 use crate::id::{BlobHash, CardId, CommonsId, EntryHash, JobId, NodeId};
 use crate::job::Timings;
 use crate::snapshot::{
@@ -21,6 +23,8 @@ use crate::snapshot::{
 };
 use crate::unit::{Balance, Millikudos, Millis, Timestamp};
 
+pub use bounty::{BountyCommand, BountyRequest, BountyState, BountyView, ClaimView, PledgeView};
+pub use fork::{BranchView, ForkView};
 pub use generate::{GenerateRequest, LoraAsk, MaskAsk, StartAsk};
 pub use ledger::{
     AccountView, AuditReply, ChargeView, EntriesRequest, EntryDetail, EntryKind, ExportPage,
@@ -212,6 +216,15 @@ pub enum Command {
     /// Throw the ledger's index away, build it from the segments, and ask members for what is
     /// missing. [`Reply::Done`].
     LedgerRebuild,
+    /// Whether this node's own chain forked, and into what. [`Reply::Fork`].
+    LedgerFork,
+    /// Go on after a fork, on probation. [`Reply::Wrote`].
+    LedgerHeal {
+        /// How it came to it.
+        reason: HealReason,
+    },
+    /// Something about bounties.
+    Bounty(BountyCommand),
     /// Finish what runs, take nothing new. [`Reply::Done`].
     WorkerPause,
     /// Take jobs again. [`Reply::Done`].
@@ -361,6 +374,15 @@ pub enum Reply {
     Imported(ImportReply),
     /// How this node lends.
     Credit(CreditReply),
+    /// The state of this node's own chain.
+    Fork(Box<ForkView>),
+    /// Bounties.
+    Bounties {
+        /// Each of them.
+        bounties: Vec<BountyView>,
+    },
+    /// One bounty.
+    Bounty(Box<BountyView>),
 }
 
 /// A commons as shown.

@@ -174,8 +174,12 @@ id!(
     CardId
 );
 id!(
-    /// BLAKE3 of the canonical unsigned bounty.
+    /// BLAKE3 of the canonical unsigned note that opens a bounty.
     BountyId
+);
+id!(
+    /// BLAKE3 of a canonical unsigned note about a bounty.
+    NoteId
 );
 id!(
     /// BLAKE3 of a blob's bytes: the iroh-blobs hash and the hash Civitai calls BLAKE3.

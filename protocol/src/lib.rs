@@ -5,6 +5,7 @@
 //! format; `specs/vectors/` freezes it. Start with [`entry`] for the ledger, [`job`] for work and
 //! [`control`] for what people ask of their own node.
 
+pub mod bounty;
 pub mod capacity;
 pub mod card;
 pub mod charter;

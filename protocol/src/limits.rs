@@ -43,6 +43,22 @@ pub const CAPACITY_CARDS_MAX: usize = 256;
 pub const CAPACITY_LIFE: Millis = Millis::from_secs(90);
 /// How often a node adverts.
 pub const CAPACITY_PERIOD: Millis = Millis::from_secs(30);
+/// Longest text of a bounty or a claim in bytes: what is wanted, or where it lies.
+pub const BOUNTY_TEXT_LEN_MAX: usize = 2 * 1024;
+/// Longest canonical signed note about a bounty: title, text and ids.
+pub const BOUNTY_NOTE_LEN_MAX: usize = 3 * 1024;
+/// Most notes in one sync frame: at their longest they fit.
+pub const BOUNTY_NOTES_PER_MESSAGE_MAX: usize = 64;
+/// Most notes about bounties a node keeps: three megabytes at their longest.
+pub const BOUNTY_NOTES_MAX: usize = 1_024;
+/// Most of them by one author.
+pub const BOUNTY_NOTES_PER_AUTHOR_MAX: usize = 64;
+/// Most notes that wait for their bounty or for their author's join.
+pub const BOUNTY_NOTES_EARLY_MAX: usize = 256;
+/// Longest time a bounty may be open: a year.
+pub const BOUNTY_LIFE_MAX: Millis = Millis::from_secs(366 * 86_400);
+/// How long a bounty is kept after its end: time to judge and to pay.
+pub const BOUNTY_KEPT: Millis = Millis::from_secs(30 * 86_400);
 /// Longest signed charter: rules text included.
 pub const CHARTER_LEN_MAX: usize = 32 * 1024;
 /// Longest ticket text: it must fit a QR code and a chat line.

@@ -25,6 +25,8 @@ pub enum Domain {
     Capacity,
     /// A card.
     Card,
+    /// A note about a bounty.
+    Bounty,
 }
 
 impl Domain {
@@ -36,6 +38,7 @@ impl Domain {
             Self::InviteProof => b"hearth/1/invite-proof:",
             Self::Capacity => b"hearth/1/capacity:",
             Self::Card => b"hearth/1/card:",
+            Self::Bounty => b"hearth/1/bounty:",
         }
     }
 

@@ -80,6 +80,8 @@ pub struct StatusView {
     pub listening: Vec<String>,
     /// Messages dropped, by reason.
     pub dropped: Vec<DropCount>,
+    /// What a person should do something about, in words.
+    pub alerts: Vec<String>,
 }
 
 /// The commons a node is in.
@@ -153,6 +155,24 @@ pub struct PeerView {
     pub addrs: Vec<String>,
     /// Last advert.
     pub seen: Option<Timestamp>,
+    /// Whether its chain is one.
+    pub chain: ChainView,
+}
+
+/// Whether a member's chain is one line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum ChainView {
+    /// It is.
+    #[default]
+    Whole,
+    /// It forked: nothing of it counts from there on.
+    Forked,
+    /// It forked and was healed: this node lends it nothing until told to.
+    Probation {
+        /// The heal's date.
+        since: Timestamp,
+    },
 }
 
 /// A card and what is known of its files.

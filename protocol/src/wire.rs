@@ -273,7 +273,7 @@ pub trait Message: Serialize + serde::de::DeserializeOwned {
     }
 }
 
-fn bound(what: &'static str, got: usize, max: usize) -> Result<(), MessageError> {
+pub(crate) fn bound(what: &'static str, got: usize, max: usize) -> Result<(), MessageError> {
     if got > max {
         Err(MessageError::Bound { what, got, max })
     } else {

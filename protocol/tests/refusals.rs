@@ -1,12 +1,13 @@
 //! What the protocol refuses: second spellings, weak keys, foreign domains, excess. W2, W3, I2, I5.
 
+use hearth_protocol::bounty::{BountyNote, BountyOpen};
 use hearth_protocol::codec::{self, DecodeError};
 use hearth_protocol::entry::{Body, VoidReason};
-use hearth_protocol::id::{EntryHash, NodeId};
+use hearth_protocol::id::{CommonsId, EntryHash, NodeId};
 use hearth_protocol::job::Micro;
 use hearth_protocol::limits;
-use hearth_protocol::sign::{Domain, NodeKey, Signature, SignatureError, verify};
-use hearth_protocol::unit::{Balance, ByteCount, Millikudos};
+use hearth_protocol::sign::{Domain, NodeKey, Signature, SignatureError, Signed, verify};
+use hearth_protocol::unit::{Balance, ByteCount, Millikudos, Timestamp};
 use hearth_protocol::wire::{
     DoorRefusal, DoorReply, DoorRequest, EntryBatch, JobMessage, Message, SyncMessage,
 };
@@ -79,6 +80,42 @@ fn w3_a_message_beyond_its_bound_is_refused_before_decoding() {
 }
 
 #[test]
+fn w3_a_note_about_a_bounty_is_held_against_its_bounds() {
+    let key = NodeKey::from_seed(&[1; 32]);
+    let open = |title: usize, text: usize| {
+        let note = BountyNote::Open(BountyOpen {
+            commons: CommonsId::from_bytes([2; 32]),
+            author: key.id(),
+            title: "t".repeat(title),
+            text: "x".repeat(text),
+            until: Timestamp::from_millis(u64::MAX),
+            created: Timestamp::from_millis(u64::MAX),
+        });
+        Signed::sign(note, &key)
+    };
+    let longest = open(limits::NAME_LEN_MAX, limits::BOUNTY_TEXT_LEN_MAX);
+    let message = |notes| SyncMessage::BountyNotes { notes }.to_bytes();
+    let full = message(vec![longest; limits::BOUNTY_NOTES_PER_MESSAGE_MAX]);
+    SyncMessage::from_bytes(&full).unwrap();
+    let short = open(1, 0);
+    let refused = [
+        (
+            message(vec![short; limits::BOUNTY_NOTES_PER_MESSAGE_MAX + 1]),
+            "notes",
+        ),
+        (message(vec![open(limits::NAME_LEN_MAX + 1, 0)]), "title"),
+        (
+            message(vec![open(1, limits::BOUNTY_TEXT_LEN_MAX + 1)]),
+            "text",
+        ),
+    ];
+    for (bytes, what) in refused {
+        let error = SyncMessage::from_bytes(&bytes).unwrap_err().to_string();
+        assert!(error.contains(what), "{error}");
+    }
+}
+
+#[test]
 fn i2_a_weak_key_is_refused_whatever_it_signed() {
     // The identity point: a small-order key under which lax verification accepts a forgery.
     let mut weak = [0; 32];
@@ -108,6 +145,7 @@ fn i2_a_signature_of_one_domain_is_none_of_another() {
         Domain::InviteProof,
         Domain::Capacity,
         Domain::Card,
+        Domain::Bounty,
     ] {
         assert_eq!(
             verify(key.id().as_bytes(), domain, b"bytes", &signature),

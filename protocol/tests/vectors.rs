@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use data_encoding::HEXLOWER;
+use hearth_protocol::bounty::{BountyAward, BountyClaim, BountyNote, BountyOpen, BountyPledge};
 use hearth_protocol::capacity::{Accepting, Capacity, Device, DeviceKind, NodeAddrs, Speed};
 use hearth_protocol::card::{Card, CardFile, CardKind, Settings};
 use hearth_protocol::charter::{Admission, Caps, Charter, Invite, PriceTable, Windows};
@@ -621,6 +622,12 @@ fn sync_messages() -> Vec<(&'static str, SyncMessage)> {
             "sync_head_wanted",
             SyncMessage::HeadWanted { author: key().id() },
         ),
+        (
+            "sync_bounty_notes",
+            SyncMessage::BountyNotes {
+                notes: vec![Signed::sign(bounty_notes()[1].1.clone(), &key())],
+            },
+        ),
     ]
 }
 
@@ -630,6 +637,44 @@ fn head() -> Head {
         seq: Seq::new(4),
         hash: EntryHash::from_bytes([5; 32]),
     }
+}
+
+fn bounty_notes() -> Vec<(&'static str, BountyNote)> {
+    let author = key().id();
+    let open = BountyNote::Open(BountyOpen {
+        commons: charter().id(),
+        author,
+        title: "A LoRA of our street".into(),
+        text: "for Kindling, CC0".into(),
+        until: Timestamp::from_millis(90_000),
+        created: Timestamp::from_millis(5_000),
+    });
+    let bounty = open.bounty();
+    let pledge = BountyPledge {
+        bounty,
+        author,
+        amount: mk(25_000),
+        created: Timestamp::from_millis(6_000),
+    };
+    let claim = BountyClaim {
+        bounty,
+        author,
+        text: "trained on forty photos".into(),
+        blob: Some(BlobHash::of(b"street")),
+        created: Timestamp::from_millis(7_000),
+    };
+    let award = BountyAward {
+        bounty,
+        author,
+        claimant: NodeId::from_bytes([3; 32]),
+        created: Timestamp::from_millis(8_000),
+    };
+    vec![
+        ("bounty_open", open),
+        ("bounty_pledge", BountyNote::Pledge(pledge)),
+        ("bounty_claim", BountyNote::Claim(claim)),
+        ("bounty_award", BountyNote::Award(award)),
+    ]
 }
 
 fn super_card() -> Card {
@@ -754,6 +799,9 @@ fn vectors() -> String {
     vectors.add("invite", &invite());
     vectors.message("capacity", &Signed::sign(capacity(), &key()));
     vectors.message("card", &Signed::sign(card(), &key()));
+    for (name, note) in bounty_notes() {
+        vectors.message(name, &Signed::sign(note, &key()));
+    }
     vectors.add("spec", &spec());
     vectors.message(
         "batch",

@@ -77,6 +77,17 @@ fn every_command_prints_one_json_object_with_its_schema() {
         &["ledger", "give", "bob", "0.5", "--yes"],
         &["entry", "what"],
     );
+    let opened = ada.json(&["ledger", "bounty", "open", "a kite", "--pledge", "1"]);
+    let bounty = opened["bounty"].as_str().unwrap();
+    has(&["ledger", "bounty", "list", "--all"], &["bounties"]);
+    has(
+        &["ledger", "bounty", "show", &bounty[..6]],
+        &[
+            "bounty", "title", "state", "pledged", "paid", "due", "claims",
+        ],
+    );
+    has(&["ledger", "bounty", "back", bounty, "2"], &["pledges"]);
+    has(&["ledger", "heal"], &["forked", "healed", "branches"]);
     has(&["worker", "pause"], &["what"]);
     has(&["worker", "resume"], &["what"]);
     has(&["identity", "show"], &["node", "file"]);

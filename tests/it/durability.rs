@@ -297,7 +297,7 @@ fn l53_a_backup_put_back_gets_the_rest_of_its_chain_and_makes_no_fork() {
     }
 }
 
-fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).expect("a folder can be made");
     for entry in std::fs::read_dir(from).expect("a folder can be read") {
         let path = entry.expect("a folder can be read").path();

@@ -5,11 +5,13 @@
 //! commands, speaks to the control API, kills processes and looks at what is left.
 
 mod auditor;
+mod bounties;
 mod command_line;
 mod commons;
 mod durability;
 mod full_disk;
 mod generate;
+mod healed;
 mod join;
 mod kindling;
 mod lending;

@@ -57,7 +57,10 @@ pub(crate) fn answer(feed: &Feed, now: Timestamp, result: Result<Reply, Problem>
             | Reply::Entry(_)
             | Reply::Export(_)
             | Reply::Imported(_)
-            | Reply::Credit(_),
+            | Reply::Credit(_)
+            | Reply::Fork(_)
+            | Reply::Bounties { .. }
+            | Reply::Bounty(_),
         ) => Answer::Note(Tone::Ok, "done".into()),
     }
 }

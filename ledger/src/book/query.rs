@@ -324,6 +324,23 @@ impl Book {
         self.chains.suffix(author, from, max, &kept)
     }
 
+    /// As [`suffix`](Self::suffix), for one who asks: an author is given every branch of its own
+    /// chain, since it must name them all to heal it.
+    pub fn suffix_for(&self, asker: &NodeId, author: &NodeId, from: Seq, max: usize) -> Vec<Entry> {
+        if asker != author || !self.members.has_joined(author) {
+            return self.suffix(author, from, max);
+        }
+        let mut ends = self.marks(author);
+        ends.extend(
+            self.chains
+                .branch_ends(author)
+                .into_iter()
+                .map(|(_, hash)| hash),
+        );
+        let kept = self.chains.ancestry(author, &ends);
+        self.chains.suffix(author, from, max, &kept)
+    }
+
     /// Returns what to ask a peer for that named these heads.
     pub fn missing(&self, theirs: &[Head]) -> Vec<Want> {
         let mut wants: Vec<Want> = theirs

@@ -212,3 +212,41 @@ fn l31_who_asks_for_a_healed_chain_gets_every_branch_it_names() {
     assert_eq!(fresh.digest(), book.digest());
     assert!(fresh.missing(&book.heads()).is_empty());
 }
+
+#[test]
+fn l96_an_author_is_sent_every_branch_of_its_own_chain_and_others_are_not() {
+    let (mut world, short, long) = forked();
+    let book = world.book();
+    let first = hearth_protocol::unit::Seq::FIRST;
+    let sent = |book: &crate::Book, asker| -> Vec<EntryHash> {
+        let entries = book.suffix_for(&id(asker), &id(1), first, usize::MAX);
+        entries
+            .iter()
+            .map(hearth_protocol::entry::Entry::hash)
+            .collect()
+    };
+    let own = sent(&book, 1);
+    assert!(own.contains(&short) && own.contains(&long));
+    assert!(!sent(&book, 2).contains(&long));
+    // A copy that was put back and knows of one branch alone learns of the other and heals.
+    let dir = tempfile::tempdir().unwrap();
+    let mut ledger = Ledger::open(dir.path(), world.charter.clone(), key(1)).unwrap();
+    let without = world.entries.iter().filter(|entry| entry.hash() != short);
+    let without: Vec<_> = without.cloned().collect();
+    ledger.receive(without, LATE).unwrap();
+    ledger.receive_fork(book.fork(&id(1)).unwrap()).unwrap();
+    let missing = ledger.heal(HealReason::Restored, LATE);
+    assert!(matches!(missing, Err(HealError::BranchMissing)));
+    let all = book.suffix_for(&id(1), &id(1), first, usize::MAX);
+    ledger.receive(all, LATE).unwrap();
+    let healed = ledger.heal(HealReason::Restored, LATE).unwrap();
+    world.push(1, healed);
+    world.give(1, 2, 1, 50);
+    assert_eq!(
+        world
+            .book()
+            .suffix_for(&id(1), &id(1), first, usize::MAX)
+            .len(),
+        7
+    );
+}

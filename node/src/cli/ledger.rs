@@ -28,6 +28,8 @@ use hearth_protocol::unit::Millikudos;
 
 use policy::PolicyVerb;
 
+use super::bounty::BountyVerb;
+use super::heal::HealArgs;
 use super::session::Session;
 
 /// What to do with the ledger.
@@ -82,6 +84,12 @@ pub(super) enum LedgerVerb {
     /// Show or choose whom this node lends its work to, and how much
     #[command(subcommand)]
     Policy(PolicyVerb),
+    /// Want a thing done, promise kudos for it, do it, pay who did
+    #[command(subcommand)]
+    Bounty(BountyVerb),
+    /// Go on after this node's own chain forked
+    #[command(before_help = super::heal::ABOUT)]
+    Heal(HealArgs),
 }
 
 pub(super) fn run(verb: LedgerVerb, session: &Session) -> anyhow::Result<()> {
@@ -95,6 +103,8 @@ pub(super) fn run(verb: LedgerVerb, session: &Session) -> anyhow::Result<()> {
         LedgerVerb::Verify { file } => verify::run(&file, session),
         LedgerVerb::Import { file } => import::run(&file, session),
         LedgerVerb::Rebuild => session.ask_done(Command::LedgerRebuild),
+        LedgerVerb::Bounty(verb) => super::bounty::run(verb, session),
+        LedgerVerb::Heal(args) => super::heal::run(&args, session),
         LedgerVerb::Give { peer, kudos, yes } => give::run(peer, kudos, yes, session),
         LedgerVerb::Policy(verb) => policy::run(verb, session),
     }

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use hearth_protocol::capacity::Accepting;
 use hearth_protocol::control::{Command, Reply};
 use hearth_protocol::id::NodeId;
-use hearth_protocol::snapshot::{PeerView, TrustLevel};
+use hearth_protocol::snapshot::{ChainView, PeerView, TrustLevel};
 use hearth_protocol::unit::Millikudos;
 
 use super::printer::Role;
@@ -109,7 +109,7 @@ fn list(session: &Session) -> anyhow::Result<()> {
         table.row([
             clip(&peer.name, 24),
             peer.node.short(),
-            state(peer).to_owned(),
+            format!("{}{}", state(peer), mark(peer.chain)),
             trust(peer.trust).to_owned(),
             peer.device
                 .as_ref()
@@ -130,6 +130,36 @@ const fn state(peer: &PeerView) -> &'static str {
         (false, true, Some(Accepting::Yes)) => "working",
         (false, true, Some(Accepting::Paused)) => "paused",
         (false, true, Some(Accepting::Never) | None) => "connected",
+    }
+}
+
+const fn mark(chain: ChainView) -> &'static str {
+    match chain {
+        ChainView::Whole => "",
+        ChainView::Forked => ", forked",
+        ChainView::Probation { .. } => ", probation",
+    }
+}
+
+/// Returns what is to be known of a chain that forked.
+fn chain(peer: &PeerView) -> Option<String> {
+    let name = &peer.name;
+    match (peer.chain, peer.me) {
+        (ChainView::Whole, _) => None,
+        (ChainView::Forked, true) => {
+            Some("forked: it writes nothing until 'hearth ledger heal'".to_owned())
+        }
+        (ChainView::Forked, false) => {
+            Some("forked: no credit, and nothing it writes counts until it is healed".to_owned())
+        }
+        (ChainView::Probation { since }, true) => Some(format!(
+            "healed {}, on probation until members give it lines again",
+            when(since, now())
+        )),
+        (ChainView::Probation { since }, false) => Some(format!(
+            "healed {}, on probation: 'hearth peers trust {name} --line KUDOS' gives it a line again",
+            when(since, now())
+        )),
     }
 }
 
@@ -172,7 +202,8 @@ fn show(session: &Session, peer: String) -> anyhow::Result<()> {
         ("seen", seen),
         ("addresses", peer.addrs.join(" ")),
     ];
-    for (name, value) in facts {
+    let chain = chain(&peer).map(|chain| ("chain", chain));
+    for (name, value) in facts.into_iter().chain(chain) {
         printer.line(format!("  {name:<10}  {}", printable(&value)))?;
     }
     Ok(())

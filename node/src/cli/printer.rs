@@ -190,9 +190,14 @@ impl Printer {
         }
     }
 
+    /// Whether there is a person to ask.
+    pub(super) fn can_ask() -> bool {
+        io::stdin().is_terminal() && io::stderr().is_terminal()
+    }
+
     /// Asks a person to confirm. Without a terminal, or with `--yes`, there is nobody to ask.
     pub(super) fn confirm(&self, question: &str, yes: bool) -> anyhow::Result<bool> {
-        if yes || !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        if yes || !Self::can_ask() {
             return Ok(true);
         }
         // The question must be seen before the answer is read.

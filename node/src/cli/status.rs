@@ -16,6 +16,10 @@ pub(super) fn status(session: &Session) -> anyhow::Result<()> {
     let Reply::Status(status) = reply else {
         return other();
     };
+    for alert in &status.alerts {
+        let alert = session.printer.paint(Role::Bad, printable(alert));
+        session.printer.line(alert)?;
+    }
     for (name, value) in facts(&status) {
         session
             .printer

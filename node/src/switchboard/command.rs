@@ -1,6 +1,8 @@
 //! Commands of the person, answered at once from what the switchboard owns.
 
+mod bounty;
 mod credit;
+mod fork;
 mod generate;
 mod ledger;
 mod models;
@@ -90,6 +92,7 @@ impl Switchboard {
         } else {
             self.command_now(command)
         };
+        let result = result.map_err(|problem| self.hint_at_healing(problem));
         let flow = if ends && result.is_ok() {
             Flow::End
         } else {
@@ -142,6 +145,9 @@ impl Switchboard {
             Command::LedgerRebuild => self.rebuild_ledger(),
             Command::LedgerImport { entries, forks } => self.import(&entries, &forks),
             Command::LedgerGive { peer, amount } => self.give(&peer, amount),
+            Command::LedgerFork => self.show_fork(),
+            Command::LedgerHeal { reason } => self.heal(reason),
+            Command::Bounty(command) => self.bounty(command),
             Command::WorkerPause => {
                 self.dispatch(Event::Pause);
                 self.advertise_soon();

@@ -202,6 +202,8 @@ impl Switchboard {
             .map_err(|error| failed("the commons could not be remembered", &error))?;
         self.rooms.network = Some(network);
         self.rooms.blobs.serve(commons);
+        self.open_bounties(commons)
+            .map_err(|error| failed("the notes about bounties could not be read", &error))?;
         self.pulse.listening.network = listening.into_iter().take(limits::ADDRS_MAX).collect();
         self.pulse.sync_due = now();
         let me = self.me;

@@ -33,6 +33,7 @@ impl Switchboard {
             self.check_members(),
             self.check_addresses(),
             self.check_ledger(),
+            self.check_chains(),
             check_disk(self.facts.home.root()),
             self.check_models(),
             self.check_worker(),

@@ -227,6 +227,7 @@ impl Switchboard {
             self.let_connect(member);
         }
         self.part_from_leavers();
+        self.retry_bounties();
         self.dispatch(Event::LedgerChanged);
         self.notice(Notice::Changed);
     }

@@ -92,6 +92,7 @@ impl Switchboard {
             specs,
             charter,
             ledger,
+            bounties: None,
             dispatcher,
             transfers: BTreeMap::new(),
             fetches: BTreeMap::new(),

@@ -54,6 +54,7 @@ impl Switchboard {
                 }
             }
             SyncMessage::Fork(proof) => self.on_fork(Some(&peer), &proof),
+            SyncMessage::BountyNotes { notes } => self.on_bounty_notes(peer, notes),
         }
     }
 
@@ -66,6 +67,8 @@ impl Switchboard {
         self.ask_newcomer(peer);
         self.open_comparison(peer);
         self.send_cards_known(peer);
+        self.send_bounties(peer);
+        self.ask_for_branches(peer);
     }
 
     fn send_cards_known(&self, peer: NodeId) {
@@ -88,7 +91,9 @@ impl Switchboard {
         if let Some(peer) = connected.get(usize::try_from(turn).unwrap_or(0)) {
             self.open_comparison(*peer);
             self.send_cards_known(*peer);
+            self.send_bounty_page(*peer, self.pulse.turn / count);
         }
+        self.forget_bounties(at);
         let Some(ledger) = self.ledger.as_mut() else {
             return;
         };
@@ -159,9 +164,10 @@ impl Switchboard {
 
     fn send_suffix(&self, peer: NodeId, author: &NodeId, from: Seq) {
         let Some(ledger) = &self.ledger else { return };
-        let mut entries = ledger
-            .book()
-            .suffix(author, from, limits::ENTRIES_PER_MESSAGE_MAX);
+        let mut entries =
+            ledger
+                .book()
+                .suffix_for(&peer, author, from, limits::ENTRIES_PER_MESSAGE_MAX);
         let mut len = 0;
         // A page that is cut short is asked for again from where it ends.
         entries.retain(|entry| {
@@ -283,8 +289,10 @@ impl Switchboard {
     }
 
     fn on_fork(&mut self, peer: Option<&NodeId>, proof: &ForkProof) {
-        if let Err(error) = self.take_fork(proof) {
-            self.drop_message(peer, "fork proof", &error);
+        match (self.take_fork(proof), peer) {
+            (Ok(true), Some(peer)) => self.ask_for_branches(*peer),
+            (Ok(_), _) => {}
+            (Err(error), _) => self.drop_message(peer, "fork proof", &error),
         }
     }
 

@@ -9,8 +9,8 @@ use hearth_ledger::{Book, Ledger};
 use hearth_protocol::id::{CardId, NodeId};
 use hearth_protocol::limits;
 use hearth_protocol::snapshot::{
-    BalanceView, CardView, CommonsView, DropCount, FileView, JobSide, JobView, PeerView, Snapshot,
-    StatusView,
+    BalanceView, CardView, ChainView, CommonsView, DropCount, FileView, JobSide, JobView, PeerView,
+    Snapshot, StatusView,
 };
 use hearth_protocol::unit::{Balance, Millikudos};
 
@@ -88,6 +88,7 @@ impl Switchboard {
                     count: *count,
                 })
                 .collect(),
+            alerts: self.alerts(),
         }
     }
 
@@ -118,11 +119,7 @@ impl Switchboard {
         };
         PeerView {
             node: *node,
-            name: if me {
-                self.own_name()
-            } else {
-                self.peers.name(node)
-            },
+            name: self.name_of(node),
             me,
             connected: me || self.peers.is_connected(node),
             trust: self.peers.level(node),
@@ -141,6 +138,18 @@ impl Switchboard {
                 addrs.network.iter().chain(&addrs.blobs).cloned().collect()
             }),
             seen: self.peers.last_advert(node).map(|advert| advert.time),
+            chain: book.map_or_else(ChainView::default, |book| {
+                Self::chain_view(book, &self.me, node)
+            }),
+        }
+    }
+
+    /// Returns what this node calls a member, itself included.
+    pub(super) fn name_of(&self, node: &NodeId) -> String {
+        if *node == self.me {
+            self.own_name()
+        } else {
+            self.peers.name(node)
         }
     }
 

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Message, MessageError, bound, bound_entries};
+use crate::bounty::BountyNote;
 use crate::capacity::Capacity;
 use crate::card::Card;
 use crate::entry::{Entry, Header};
@@ -85,6 +86,11 @@ pub enum SyncMessage {
         /// Whose.
         author: NodeId,
     },
+    /// What is said of bounties, of each the opening first.
+    BountyNotes {
+        /// The notes.
+        notes: Vec<Signed<BountyNote>>,
+    },
 }
 
 /// One frame of a comparison of head sets (`specs/ledger.md`, L50).
@@ -122,6 +128,10 @@ impl Message for SyncMessage {
             Self::Cards { cards } => {
                 bound("cards", cards.len(), limits::CARDS_PER_MESSAGE_MAX)?;
                 cards.iter().try_for_each(Message::check)
+            }
+            Self::BountyNotes { notes } => {
+                bound("notes", notes.len(), limits::BOUNTY_NOTES_PER_MESSAGE_MAX)?;
+                notes.iter().try_for_each(Message::check)
             }
         }
     }

@@ -8,8 +8,8 @@ use hearth_protocol::id::{BlobHash, CardId, CommonsId, EntryHash, JobId, NodeId}
 use hearth_protocol::job::{Family, Phase, Preview, Timings};
 use hearth_protocol::limits;
 use hearth_protocol::snapshot::{
-    BalanceView, CardView, CommonsView, DropCount, FileView, JobSide, JobView, LedgerView, LogLine,
-    PeerView, Snapshot, StatusView, TransferView, TrustLevel,
+    BalanceView, CardView, ChainView, CommonsView, DropCount, FileView, JobSide, JobView,
+    LedgerView, LogLine, PeerView, Snapshot, StatusView, TransferView, TrustLevel,
 };
 use hearth_protocol::unit::{Balance, ByteCount, Millikudos, Millis, Timestamp};
 
@@ -80,6 +80,7 @@ pub(crate) fn empty() -> Snapshot {
             energy_j: 0.0,
             listening: Vec::new(),
             dropped: Vec::new(),
+            alerts: Vec::new(),
         },
         peers: Vec::new(),
         jobs: Vec::new(),
@@ -109,6 +110,7 @@ fn peer(node: NodeId, name: &str) -> PeerView {
         cards: vec![CardId::from_bytes([5; 32])],
         addrs: vec!["/ip4/10.0.0.2/udp/4001/quic-v1".into()],
         seen: Some(ago(12)),
+        chain: ChainView::Whole,
     }
 }
 

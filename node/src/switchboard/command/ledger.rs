@@ -288,31 +288,13 @@ impl Switchboard {
     /// A gift may lead as far below zero as the commons lets a member owe, and no further.
     pub(super) fn give(&mut self, peer: &str, amount: Millikudos) -> Result<Reply, Problem> {
         let to = self.peer(peer)?;
-        let Some(ledger) = &self.ledger else {
-            return Err(alone());
-        };
         if to == self.me {
             return Err(usage("one cannot give to oneself"));
         }
         if amount == Millikudos::ZERO {
             return Err(usage("a gift of nothing changes nothing"));
         }
-        let book = ledger.book();
-        let left = book
-            .spendable(&self.me)
-            .plus(book.charter().member_line)
-            .minus(amount);
-        if left < Balance::ZERO {
-            let spendable = book.spendable(&self.me);
-            return Err(
-                Problem::new(ProblemKind::Credit, format!("cannot give {amount} kudos")).cause(
-                    format!(
-                        "{spendable} kudos are spendable and a member may owe {}",
-                        book.charter().member_line
-                    ),
-                ),
-            );
-        }
+        self.must_afford(amount, "give")?;
         let entry = self
             .write(&Body::Transfer {
                 to,
@@ -325,5 +307,20 @@ impl Switchboard {
             entry: entry.hash(),
             what,
         })
+    }
+
+    /// Refuses what would lead further below zero than the commons lets a member owe.
+    pub(super) fn must_afford(&self, amount: Millikudos, verb: &str) -> Result<(), Problem> {
+        let Some(ledger) = &self.ledger else {
+            return Err(alone());
+        };
+        let book = ledger.book();
+        let (spendable, line) = (book.spendable(&self.me), book.charter().member_line);
+        if spendable.plus(line).minus(amount) >= Balance::ZERO {
+            return Ok(());
+        }
+        let what = format!("cannot {verb} {amount} kudos");
+        let cause = format!("{spendable} kudos are spendable and a member may owe {line}");
+        Err(Problem::new(ProblemKind::Credit, what).cause(cause))
     }
 }

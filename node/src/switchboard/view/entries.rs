@@ -193,13 +193,7 @@ impl Switchboard {
 
     #[expect(clippy::too_many_lines, reason = "a flat table: one arm a body")]
     fn wording(&self, body: &Body) -> (String, Option<Millikudos>) {
-        let name = |node: &NodeId| {
-            if *node == self.me {
-                self.own_name()
-            } else {
-                self.peers.name(node)
-            }
-        };
+        let name = |node: &NodeId| self.name_of(node);
         match body {
             Body::Join { invite: None } => ("joined".into(), None),
             Body::Join {
