@@ -156,16 +156,27 @@ pub(crate) fn balances(node: &Node) -> BTreeMap<NodeId, i128> {
     }
 }
 
-/// Returns the entries one node keeps, newest first.
+/// Returns all entries one node keeps, newest first, page by page.
 pub(crate) fn entries(node: &Node, author: Option<NodeId>) -> Vec<LedgerView> {
     let author = author.map(|author| author.to_string());
-    match node.ask(&Command::LedgerEntries(Box::new(EntriesRequest {
-        author,
-        limit: 1_000,
-        ..EntriesRequest::default()
-    }))) {
-        Ok(Reply::Entries { entries, .. }) => entries,
-        other => panic!("entries: {other:?}"),
+    let (mut all, mut after) = (Vec::new(), None);
+    loop {
+        let request = EntriesRequest {
+            author: author.clone(),
+            limit: 1_000,
+            after,
+            ..EntriesRequest::default()
+        };
+        match node.ask(&Command::LedgerEntries(Box::new(request))) {
+            Ok(Reply::Entries { entries, next }) => {
+                all.extend(entries);
+                after = next;
+            }
+            other => panic!("entries: {other:?}"),
+        }
+        if after.is_none() {
+            return all;
+        }
     }
 }
 

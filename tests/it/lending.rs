@@ -71,7 +71,7 @@ fn b14_a_fetched_model_is_paid_for_and_shows_in_both_ledgers() {
     assert_eq!(commons.agree()["seeder"], price);
     let why = reader.run(&["ledger", "why"]);
     why.succeeds();
-    assert!(why.stdout.contains("transfer"), "{}", why.stdout);
+    assert!(why.stdout.contains("thanks for"), "{}", why.stdout);
     reader.json(&["model", "fetch", &card]);
     assert_eq!(commons.agree()["seeder"], price, "paid for once");
 }
