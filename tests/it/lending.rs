@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::commons::{ASKS, Commons, WORKS};
+use crate::commons::{ASKS, Commons, WORKS, count};
 use crate::generate::SMALL;
 use crate::patience::{SOON, eventually};
 
@@ -68,6 +68,9 @@ fn b14_a_fetched_model_is_paid_for_and_shows_in_both_ledgers() {
     let fetched = reader.json(&["model", "fetch", &card]);
     let bytes = fetched["bytes"].as_u64().expect("bytes came");
     let price = i128::from((bytes * 10).div_ceil(1 << 20));
+    eventually("the seeder is thanked", SOON, || {
+        (count(reader, "seeding") == 1).then_some(())
+    });
     assert_eq!(commons.agree()["seeder"], price);
     let why = reader.run(&["ledger", "why"]);
     why.succeeds();
